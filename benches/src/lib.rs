@@ -1,0 +1,1 @@
+//! Shared workload generators of the benchmarks.

@@ -1,0 +1,3 @@
+//! The `eks-sim` command line.
+
+fn main() {}

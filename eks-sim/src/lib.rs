@@ -1,0 +1,8 @@
+//! **eks-sim** simulates an Amazon EKS cluster with a deterministic discrete-event core and
+//! plans its capacity.
+//!
+//! Modules import downwards only:
+//! `units → catalog → k8s → spec → world → policy → engine → components → observe → study → report`.
+//! See `ARCHITECTURE.md` in the repository for the design.
+
+pub mod units;

@@ -1,0 +1,14 @@
+//! Integer units, typed ids, interned symbols and platform-independent mathematics.
+
+mod id;
+pub mod math;
+mod money;
+mod quantity;
+mod symbol;
+mod time;
+
+pub use id::{Id, IdVec};
+pub use money::{Money, MoneyRate, UsageCost};
+pub use quantity::{Bytes, MilliCpu, Quantity, QuantityError};
+pub use symbol::{Symbol, Symbols};
+pub use time::{SimTime, Span, SpanError};
