@@ -197,7 +197,8 @@ fn parse(text: &str) -> Option<Quantity> {
     }
     let (binary, decimal, format) = scale(suffix)?;
     let nano = magnitude(whole, fraction, binary, decimal);
-    let nano = if format == Format::BinarySI { nano.min(i128::from(i64::MAX) * NANO) } else { nano };
+    let nano =
+        if format == Format::BinarySI { nano.min(i128::from(i64::MAX) * NANO) } else { nano };
     Some(Quantity { nano: if negative { -nano } else { nano }, format })
 }
 

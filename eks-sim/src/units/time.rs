@@ -243,7 +243,8 @@ impl FromStr for Span {
             if whole.len() > 20 || fraction.len() > 15 {
                 return Err(too_long());
             }
-            let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| malformed())? };
+            let whole: u128 =
+                if whole.is_empty() { 0 } else { whole.parse().map_err(|_| malformed())? };
             total += whole * size;
             if !fraction.is_empty() {
                 let scale = 10u128.pow(fraction.len() as u32);

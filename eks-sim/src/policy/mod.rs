@@ -1,0 +1,2 @@
+//! Pure decision code that mirrors upstream algorithms: values in, decisions out. No clock,
+//! agenda, draws or logging; nothing here may import `engine` or above.

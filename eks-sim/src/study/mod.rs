@@ -1,0 +1,3 @@
+//! Many runs: replications, comparison, statistics, conformance.
+
+pub mod conformance;
