@@ -1,0 +1,23 @@
+//! What the user gives: scenario files and Kubernetes manifests, read, checked and explained.
+//!
+//! Texts become trees with places ([`node`]), trees become typed objects ([`decode`]), and every
+//! mistake on the way is a [`Diagnostic`] with file, line, column and mend. All mistakes are
+//! collected; nothing is printed here.
+
+pub mod codes;
+pub mod cron;
+pub mod decode;
+pub mod diagnostic;
+pub mod json;
+pub mod manifest;
+pub mod node;
+pub mod read;
+pub mod scalar;
+pub mod source;
+pub mod suggest;
+pub mod yaml;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Reporter, Severity};
+pub use manifest::{Manifests, Sourced, load_manifests};
+pub use node::{Flavour, Node, Value};
+pub use source::{Location, SourceId, SourceSpan, Sources};
