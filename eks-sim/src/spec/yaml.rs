@@ -442,7 +442,7 @@ fn as_key<'s>(node: Node<'s>, merge: bool, text: &str) -> Result<Key<'s>, Stop> 
         Value::Int(n) => n.to_string().into(),
         Value::Big(n) => n.to_string().into(),
         Value::Float(x) => x.to_string().into(),
-        Value::Null => Cow::Borrowed("null"),
+        Value::Null | Value::Cut => Cow::Borrowed("null"),
         Value::Seq(_) | Value::Map(_) => {
             let raw = text.get(span.start as usize..).unwrap_or("");
             let template = raw.starts_with('{');
