@@ -7,5 +7,6 @@
 
 pub mod k8s;
 pub mod policy;
+pub mod spec;
 pub mod study;
 pub mod units;
