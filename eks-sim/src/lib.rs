@@ -6,6 +6,7 @@
 //! See `ARCHITECTURE.md` in the repository for the design.
 
 pub mod k8s;
+pub mod observe;
 pub mod policy;
 pub mod spec;
 pub mod study;
