@@ -63,7 +63,7 @@ pub struct SeriesLine {
 }
 
 /// Cost of one component.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CostLine {
     /// `control plane`, `EC2 on-demand`, `EC2 spot`, `EBS`, `load balancers`, `NAT`, …
     pub component: String,
