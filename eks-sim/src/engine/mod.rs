@@ -1,0 +1,3 @@
+//! The discrete-event core: future event list, keyed random draws, distributions.
+
+pub mod agenda;
