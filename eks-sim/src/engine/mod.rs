@@ -1,3 +1,4 @@
 //! The discrete-event core: future event list, keyed random draws, distributions.
 
 pub mod agenda;
+pub mod draws;
