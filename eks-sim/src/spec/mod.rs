@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod node;
 pub mod read;
 pub mod scalar;
+pub mod scenario;
 pub mod source;
 pub mod suggest;
 pub mod yaml;

@@ -1,0 +1,4 @@
+//! Observers read the change log and never write: measures, time series, cost, explanations.
+
+pub mod metrics;
+pub mod outcome;

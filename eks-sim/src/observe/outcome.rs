@@ -1,0 +1,203 @@
+//! What one replication leaves behind.
+
+use crate::units::{Money, SimTime, Span};
+
+/// The result of one replication.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Index of the replication.
+    pub replication: u32,
+    /// Digest over all changes.
+    pub digest: u64,
+    /// Events handled.
+    pub events: u64,
+    /// Set when a bound ended the replication early.
+    pub diagnosis: Option<Diagnosis>,
+    /// One value for each of [`super::metrics::columns`]; not-a-number where nothing was observed.
+    pub values: Vec<f64>,
+    /// Time series on the study's grid.
+    pub series: Series,
+    /// Cost by component.
+    pub cost: Vec<CostLine>,
+    /// A row per subnet.
+    pub subnets: Vec<SubnetSummary>,
+    /// Full record, for the replication chosen by `--detail`.
+    pub detail: Option<Detail>,
+}
+
+/// Why a replication ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Virtual time.
+    pub at: SimTime,
+    /// Bound that was reached, for example `events per instant`.
+    pub bound: String,
+    /// Component that handled the last event.
+    pub component: String,
+    /// Object of the last event.
+    pub object: String,
+    /// The last events, oldest first.
+    pub last_events: Vec<String>,
+}
+
+/// Time series on a common grid: point `i` is the state at `i × step`.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// Distance of the points.
+    pub step: Span,
+    /// The lines, the same in every replication of a study.
+    pub lines: Vec<SeriesLine>,
+}
+
+/// One line of a [`Series`].
+#[derive(Clone, Debug, Default)]
+pub struct SeriesLine {
+    /// What it is, for example `pods_ready` or `replicas`.
+    pub name: String,
+    /// Which object, for example `Deployment/shop/cart`, `subnet a` or empty.
+    pub object: String,
+    /// Unit of the values.
+    pub unit: &'static str,
+    /// Values.
+    pub values: Vec<f64>,
+}
+
+/// Cost of one component.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CostLine {
+    /// `control plane`, `EC2 on-demand`, `EC2 spot`, `EBS`, `load balancers`, `NAT`, …
+    pub component: String,
+    /// What of it: node group, instance type, volume class.
+    pub item: String,
+    /// Quantity used, in `unit`.
+    pub quantity: f64,
+    /// Unit of the quantity, for example `h`.
+    pub unit: &'static str,
+    /// Cost of the simulated time.
+    pub amount: Money,
+}
+
+/// Addresses of one subnet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubnetSummary {
+    /// Name.
+    pub name: String,
+    /// Zone.
+    pub zone: String,
+    /// Address block.
+    pub cidr: String,
+    /// Usable addresses.
+    pub usable: u32,
+    /// Free at the end.
+    pub free_end: u32,
+    /// Smallest number of free addresses.
+    pub free_min: u32,
+    /// Addresses bound to pods at the end.
+    pub assigned_end: u32,
+    /// Held by nodes but not bound to a pod at the end.
+    pub warm_end: u32,
+    /// Requests refused for lack of free addresses.
+    pub refusals: u64,
+    /// First refusal.
+    pub first_exhausted: Option<SimTime>,
+    /// Time from refusals to the next success.
+    pub exhausted: Span,
+}
+
+/// Full record of one replication.
+#[derive(Clone, Debug, Default)]
+pub struct Detail {
+    /// What happened, in order.
+    pub events: Vec<EventRow>,
+    /// A row per pod, in order of creation.
+    pub pods: Vec<PodRow>,
+    /// A row per node, in order of registration.
+    pub nodes: Vec<NodeRow>,
+}
+
+/// One line of `events.csv`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventRow {
+    /// When.
+    pub at: SimTime,
+    /// Component that acted.
+    pub component: &'static str,
+    /// `pod`, `node`, `hpa`, …
+    pub kind: &'static str,
+    /// Name of the object, with its namespace where it has one.
+    pub object: String,
+    /// Upstream's reason, for example `FailedScheduling`.
+    pub reason: String,
+    /// Upstream's message, as far as it has one.
+    pub message: String,
+}
+
+/// One line of `pods.csv`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodRow {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Owner, `Kind/name`.
+    pub owner: String,
+    /// Node.
+    pub node: String,
+    /// Created.
+    pub created: SimTime,
+    /// Bound to a node.
+    pub bound: Option<SimTime>,
+    /// Has an address.
+    pub addressed: Option<SimTime>,
+    /// Containers started.
+    pub started: Option<SimTime>,
+    /// First Ready.
+    pub ready: Option<SimTime>,
+    /// Gone.
+    pub deleted: Option<SimTime>,
+    /// `Pending`, `Running`, `Succeeded`, `Failed`, `Terminating`, `Deleted`.
+    pub state: String,
+    /// Failed scheduling attempts.
+    pub attempts: u32,
+    /// Restarts.
+    pub restarts: u32,
+    /// Last reason for waiting or ending.
+    pub reason: String,
+}
+
+/// One line of `nodes.csv`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeRow {
+    /// Name.
+    pub name: String,
+    /// Node group or NodePool.
+    pub group: String,
+    /// Instance type.
+    pub instance_type: String,
+    /// Zone.
+    pub zone: String,
+    /// Subnet.
+    pub subnet: String,
+    /// `ON_DEMAND` or `SPOT`.
+    pub capacity_type: String,
+    /// Launch asked for.
+    pub requested: SimTime,
+    /// Registered.
+    pub registered: Option<SimTime>,
+    /// First Ready.
+    pub ready: Option<SimTime>,
+    /// Ended.
+    pub terminated: Option<SimTime>,
+    /// Why it ended.
+    pub reason: String,
+    /// Allocatable CPU in thousandths of a core.
+    pub allocatable_cpu_m: i64,
+    /// Allocatable memory in bytes.
+    pub allocatable_memory: i64,
+    /// Pods it may hold.
+    pub max_pods: u32,
+    /// Most pods at once.
+    pub pods_max: u32,
+    /// Cost.
+    pub cost: Money,
+}

@@ -1,0 +1,60 @@
+//! Things that go wrong, at set times or at random.
+
+use crate::units::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A fault: `at` with one of the shapes, or `random` with its rate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct FaultSpec {
+    /// Time since the start.
+    pub at: Option<Span>,
+    /// A zone fails: its instances stop, nothing can be launched there, and members of the
+    /// control plane in it are down.
+    pub zone_outage: Option<ZoneOutageSpec>,
+    /// Nodes crash.
+    pub node_crash: Option<NodeCrashSpec>,
+    /// etcd members fail.
+    pub etcd_member_loss: Option<MemberLossSpec>,
+    /// API servers fail.
+    pub api_server_loss: Option<MemberLossSpec>,
+    /// `nodeFailure`, `zoneOutage`, `etcdMemberLoss`, `apiServerLoss` or `spotInterruption`.
+    pub random: Option<String>,
+    /// Mean time between faults of one node, zone or member (default: the model's rates).
+    pub mean_time_between: Option<Span>,
+    /// How long a random zone outage lasts (default: the model's distribution).
+    pub duration: Option<Span>,
+}
+
+/// A zone fails.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ZoneOutageSpec {
+    /// Zone, for example `us-east-1a`.
+    pub zone: String,
+    /// How long.
+    pub duration: Span,
+}
+
+/// Nodes crash and do not come back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct NodeCrashSpec {
+    /// How many (default 1), drawn from the group or the whole cluster.
+    pub count: Option<u32>,
+    /// Node group.
+    pub node_group: Option<String>,
+    /// Zone.
+    pub zone: Option<String>,
+}
+
+/// Members of the control plane fail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct MemberLossSpec {
+    /// How many (default 1).
+    pub count: Option<u32>,
+    /// How long until they are back (default: replaced by the control plane's own time).
+    pub duration: Option<Span>,
+}

@@ -1,0 +1,175 @@
+//! Load: requests to Services, behaviour of Jobs and workloads.
+
+use super::{Fraction, PerSecond, TimeOfDay};
+use crate::units::{Quantity, Span};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Requests that reach a Service and how its pods handle them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrafficSpec {
+    /// `Service/NAME` or `Service/NAMESPACE/NAME`.
+    pub to: String,
+    /// Requests from outside; absent: only other Services call it.
+    #[serde(default)]
+    pub rate: Option<RateSpec>,
+    /// What a request costs a pod.
+    #[serde(default)]
+    pub per_request: PerRequestSpec,
+    /// Requests it sends on.
+    #[serde(default)]
+    pub calls: Vec<CallSpec>,
+    /// Share of requests that leave their zone is priced; requests stay in their zone where they
+    /// can if true (default false).
+    #[serde(default)]
+    pub zone_aware: bool,
+    /// A request that waits longer is dropped (default 5 s).
+    #[serde(default = "default_timeout")]
+    pub timeout: Span,
+    /// Requests a pod works on at once (default: as many as CPU allows, processor sharing).
+    #[serde(default)]
+    pub concurrency: Option<u32>,
+    /// `processorSharing` (default) or `fifo`.
+    #[serde(default)]
+    pub discipline: Option<String>,
+}
+
+fn default_timeout() -> Span {
+    Span::from_secs(5)
+}
+
+/// What a request costs a pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct PerRequestSpec {
+    /// Processor time (default 5 ms of one core).
+    pub cpu: Span,
+    /// Time that passes besides, without using a processor (default 5 ms).
+    pub latency_floor: Span,
+    /// Memory held while it runs (default none).
+    pub memory: Quantity,
+}
+
+impl Default for PerRequestSpec {
+    fn default() -> Self {
+        Self {
+            cpu: Span::from_millis(5),
+            latency_floor: Span::from_millis(5),
+            memory: Quantity::default(),
+        }
+    }
+}
+
+/// Requests sent on to another Service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CallSpec {
+    /// `Service/NAME`.
+    pub to: String,
+    /// Calls per request.
+    pub per_request: f64,
+}
+
+/// A rate over time: exactly one of the shapes, with optional modulation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct RateSpec {
+    /// The same all the time.
+    pub constant: Option<PerSecond>,
+    /// From each time on, a new rate.
+    pub steps: Option<Vec<RateStep>>,
+    /// Linear between the points.
+    pub ramp: Option<Vec<RateStep>>,
+    /// A day's wave.
+    pub diurnal: Option<DiurnalSpec>,
+    /// A CSV file with columns `time_s,rate` (per second), relative to the scenario file; linear between
+    /// the rows.
+    pub csv: Option<String>,
+    /// Extra rate for a while, on top of the shape.
+    pub spikes: Vec<SpikeSpec>,
+    /// Random modulation, drawn anew for every replication.
+    pub burst: Option<BurstSpec>,
+}
+
+/// A rate from a time on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RateStep {
+    /// Time since the start.
+    pub at: Span,
+    /// Rate.
+    pub rate: PerSecond,
+}
+
+/// A day's wave: a cosine between `low` and `high`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DiurnalSpec {
+    /// Lowest rate, twelve hours from the peak.
+    pub low: PerSecond,
+    /// Highest rate.
+    pub high: PerSecond,
+    /// Time of the highest rate, UTC (default `"14:00"`).
+    #[serde(default)]
+    pub peak: Option<TimeOfDay>,
+    /// Factor on Saturdays and Sundays (default 1).
+    #[serde(default)]
+    pub weekend: Option<f64>,
+}
+
+/// Extra rate for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SpikeSpec {
+    /// Time since the start.
+    pub at: Span,
+    /// How long.
+    pub duration: Span,
+    /// Extra rate.
+    #[serde(default)]
+    pub add: Option<PerSecond>,
+    /// Factor on the shape.
+    #[serde(default)]
+    pub factor: Option<f64>,
+}
+
+/// Random modulation: log-normal factors of mean 1, each for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BurstSpec {
+    /// Coefficient of variation of the factor.
+    pub cv: f64,
+    /// How long a factor lasts (default 1 m).
+    #[serde(default)]
+    pub every: Option<Span>,
+}
+
+/// How the pods of a Job or CronJob behave.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobBehaviorSpec {
+    /// `Job/NAME`, `CronJob/NAME`, with `NAMESPACE/` before the name where needed, or `*` for all.
+    pub template: String,
+    /// Start a Job from the template at these times too.
+    #[serde(default)]
+    pub cron: Option<String>,
+    /// Share of pods that fail (default 0).
+    #[serde(default)]
+    pub failure_probability: Option<Fraction>,
+}
+
+/// How a workload's pods behave where a manifest cannot say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkloadBehaviorSpec {
+    /// `Deployment/NAME`, `StatefulSet/NAME`, … with `NAMESPACE/` where needed, or `*` for all.
+    #[serde(rename = "for")]
+    pub target: String,
+    /// CPU an idle pod uses (default 2 % of its request).
+    #[serde(default)]
+    pub idle_cpu: Option<Quantity>,
+    /// Memory an idle pod uses (default 60 % of its request).
+    #[serde(default)]
+    pub idle_memory: Option<Quantity>,
+}
