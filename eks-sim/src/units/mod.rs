@@ -1,9 +1,11 @@
 //! Integer units, typed ids, interned symbols and platform-independent mathematics.
 
+pub mod dist;
 mod id;
 pub mod math;
 mod money;
 mod quantity;
+pub mod special;
 mod symbol;
 mod time;
 
