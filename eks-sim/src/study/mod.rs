@@ -1,3 +1,4 @@
 //! Many runs: replications, comparison, statistics, conformance.
 
 pub mod conformance;
+pub mod stats;

@@ -1,6 +1,7 @@
 //! Integer units, typed ids, interned symbols and platform-independent mathematics.
 
 pub mod dist;
+pub mod histogram;
 mod id;
 pub mod math;
 mod money;

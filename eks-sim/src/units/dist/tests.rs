@@ -1,6 +1,7 @@
 //! Oracles: `statrs` for quantiles, `rand_distr` for moments; plus the scenario syntax.
 
 use super::*;
+use crate::units::math::ln;
 use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::Distribution;
@@ -34,7 +35,7 @@ fn quantiles_against_statrs() {
     };
     let d = oracle::Exp::new(1.0 / 40.0).unwrap();
     check(r#"{"exponential": {"mean": 40}}"#, &|x| d.cdf(x));
-    let d = oracle::LogNormal::new(2.0_f64.ln(), 0.5).unwrap();
+    let d = oracle::LogNormal::new(ln(2.0), 0.5).unwrap();
     check(r#"{"lognormal": {"median": 2, "sigma": 0.5}}"#, &|x| d.cdf(x));
     for (shape, scale) in [(0.3, 2.0), (4.0, 0.5), (90.0, 1.0)] {
         let d = oracle::Gamma::new(shape, 1.0 / scale).unwrap();
@@ -81,7 +82,7 @@ fn moments_against_rand_distr() {
     };
     let d = rand_distr::Exp::new(0.025).unwrap();
     check(r#"{"exponential": {"mean": 40}}"#, &|rng| d.sample(rng));
-    let d = rand_distr::LogNormal::new(2.0_f64.ln(), 0.5).unwrap();
+    let d = rand_distr::LogNormal::new(ln(2.0), 0.5).unwrap();
     check(r#"{"lognormal": {"median": 2, "sigma": 0.5}}"#, &|rng| d.sample(rng));
     let d = rand_distr::Gamma::new(0.3, 2.0).unwrap();
     check(r#"{"gamma": {"shape": 0.3, "scale": 2}}"#, &|rng| d.sample(rng));
