@@ -7,6 +7,7 @@
 mod constants;
 mod defaults;
 mod eks;
+mod instance_table;
 mod instance_types;
 mod max_pods;
 mod nearest;

@@ -8,6 +8,7 @@ mod cluster_autoscaler;
 mod compare;
 mod hpa;
 mod karpenter;
+mod keys;
 mod scheduler;
 mod vpa;
 mod vpc_cni;
