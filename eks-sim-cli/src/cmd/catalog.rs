@@ -167,7 +167,7 @@ fn list_constants(args: &CatalogArgs, filter: Option<&str>) -> Result<String, St
     let titles = ["name", "value", "unit", "status", "date", "source", "note"];
     let mut table = Table::new(titles.map(|t| (t, false)).to_vec());
     for c in constants().iter().filter(holds) {
-        let note = c.note.clone().unwrap_or_default();
+        let note = c.note.unwrap_or_default();
         table.rows.push(vec![
             json!(c.name),
             c.value.to_json(),

@@ -2,7 +2,8 @@
 //!
 //! Three files under `data/` share one format, a table per number: `eks_constants.toml` (AWS),
 //! `kubernetes_defaults.toml` (components) and `model_defaults.toml` (this simulator's own
-//! parameters). They are read on first use.
+//! parameters). They are read on first use, by hand because the TOML parser would take longer than
+//! everything else that a short command does; a test compares the two readings.
 
 use crate::units::{Bytes, Money, MoneyRate, Quantity, Span};
 use core::fmt;
@@ -125,19 +126,19 @@ impl fmt::Display for ConstantValue {
 #[non_exhaustive]
 pub struct Constant {
     /// Dotted name, for example `kubelet.lease_renew_interval`.
-    pub name: String,
+    pub name: &'static str,
     /// The value.
     pub value: ConstantValue,
     /// Unit, with a remark where the file has one.
-    pub unit: String,
+    pub unit: &'static str,
     /// Where it was read.
-    pub source: String,
+    pub source: &'static str,
     /// When the source was of that state.
-    pub date: String,
+    pub date: &'static str,
     /// How far to trust it.
     pub status: Status,
     /// Remark.
-    pub note: Option<String>,
+    pub note: Option<&'static str>,
     /// File under `data/` that holds it.
     pub file: &'static str,
 }
@@ -153,7 +154,7 @@ impl Constant {
     }
     /// The unit without its remark: `s, without image pull` is `s`.
     #[must_use]
-    pub fn bare_unit(&self) -> &str {
+    pub fn bare_unit(&self) -> &'static str {
         self.unit.split([',', ' ']).next().unwrap_or_default()
     }
 }
@@ -187,7 +188,7 @@ pub enum ConstantError {
 /// All constants by name.
 #[derive(Clone, Debug)]
 pub struct Constants {
-    by_name: BTreeMap<String, Constant>,
+    by_name: BTreeMap<&'static str, Constant>,
 }
 
 /// The constants that ship with the crate.
@@ -233,12 +234,12 @@ impl Constants {
     }
     /// "; did you mean …" for an unknown name, or where to look.
     fn hint(&self, name: &str) -> String {
-        let mut near = super::nearest::nearest(name, self.by_name.keys().map(String::as_str), 3);
+        let mut near = super::nearest::nearest(name, self.by_name.keys().copied(), 3);
         if near.is_empty() {
             // Perhaps only the last word is right.
             let word = name.rsplit('.').next().unwrap_or(name);
             let same = |full: &&str| full.rsplit('.').next() == Some(word);
-            near = self.by_name.keys().map(String::as_str).filter(same).take(3).collect();
+            near = self.by_name.keys().copied().filter(same).take(3).collect();
         }
         if near.is_empty() {
             return "; `eks-sim catalog constants` lists all names".to_owned();
@@ -246,67 +247,106 @@ impl Constants {
         format!("; did you mean `{}`?", near.join("`, `"))
     }
 
-    fn read(&mut self, file: &'static str, text: &str) -> Result<(), String> {
-        let table: toml::Table = text.parse().map_err(|e| format!("{file}: {e}"))?;
-        self.walk(file, String::new(), table)
+    fn read(&mut self, file: &'static str, text: &'static str) -> Result<(), String> {
+        let mut entry: Option<Entry> = None;
+        for line in text.lines().map(str::trim_end) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if line.starts_with('[') {
+                self.close(file, entry.take())?;
+                // Lists (`[[…]]`) are no constants; their lines are passed over.
+                let name = line.strip_prefix('[').and_then(|l| l.strip_suffix(']'));
+                entry = name.filter(|n| !n.starts_with('[')).map(Entry::new);
+            } else if let Some(entry) = &mut entry {
+                entry.set(line).ok_or_else(|| format!("{file}: `{line}` is not read"))?;
+            }
+        }
+        self.close(file, entry)
     }
-    fn walk(
-        &mut self,
-        file: &'static str,
-        name: String,
-        mut table: toml::Table,
-    ) -> Result<(), String> {
-        if let (Some(value), Some(unit)) = (table.remove("value"), table.remove("unit")) {
-            let mut text = |key| match table.remove(key) {
-                Some(toml::Value::String(text)) => Some(text),
-                _ => None,
-            };
-            let missing = || format!("{file}: `{name}` lacks unit, source, date or status");
-            let unit = unit.as_str().ok_or_else(missing)?.to_owned();
-            let constant = Constant {
-                value: read_value(value, &unit).map_err(|e| format!("{file}: `{name}`: {e}"))?,
-                unit,
-                source: text("source").ok_or_else(missing)?,
-                date: text("date").ok_or_else(missing)?,
-                status: text("status").and_then(|s| Status::parse(&s)).ok_or_else(missing)?,
-                note: text("note"),
-                name: name.clone(),
-                file,
-            };
-            return match self.by_name.insert(name, constant) {
-                None => Ok(()),
-                Some(twin) => Err(format!("{file}: `{}` is also in {}", twin.name, twin.file)),
-            };
+    fn close(&mut self, file: &'static str, entry: Option<Entry>) -> Result<(), String> {
+        let Some(entry) = entry else { return Ok(()) };
+        let name = entry.name;
+        let constant = entry.finish(file).map_err(|e| format!("{file}: `{name}`: {e}"))?;
+        match self.by_name.insert(name, constant) {
+            None => Ok(()),
+            Some(twin) => Err(format!("{file}: `{name}` is also in {}", twin.file)),
         }
-        for (key, value) in table {
-            let toml::Value::Table(inner) = value else { continue };
-            let path = if name.is_empty() { key } else { format!("{name}.{key}") };
-            self.walk(file, path, inner)?;
-        }
-        Ok(())
     }
 }
 
-fn read_value(value: toml::Value, unit: &str) -> Result<ConstantValue, String> {
+/// One table of a file while it is read; texts as they stand in the file.
+struct Entry {
+    name: &'static str,
+    value: Option<&'static str>,
+    unit: Option<&'static str>,
+    source: Option<&'static str>,
+    date: Option<&'static str>,
+    status: Option<&'static str>,
+    note: Option<&'static str>,
+}
+
+impl Entry {
+    fn new(name: &'static str) -> Self {
+        let (value, unit, source, date, status, note) = (None, None, None, None, None, None);
+        Self { name, value, unit, source, date, status, note }
+    }
+    /// Takes one line; `None` if it is not `key = value` with a known, new key.
+    fn set(&mut self, line: &'static str) -> Option<()> {
+        let (key, text) = line.split_once(" = ")?;
+        let (field, text) = match key {
+            "value" => (&mut self.value, text),
+            "unit" => (&mut self.unit, unquote(text)?),
+            "source" => (&mut self.source, unquote(text)?),
+            "date" => (&mut self.date, unquote(text)?),
+            "status" => (&mut self.status, unquote(text)?),
+            "note" => (&mut self.note, unquote(text)?),
+            _ => return None,
+        };
+        field.replace(text).is_none().then_some(())
+    }
+    fn finish(self, file: &'static str) -> Result<Constant, String> {
+        let (Some(value), Some(unit), Some(source), Some(date), Some(status)) =
+            (self.value, self.unit, self.source, self.date, self.status)
+        else {
+            return Err("lacks value, unit, source, date or status".to_owned());
+        };
+        let status = Status::parse(status).ok_or_else(|| format!("unknown status `{status}`"))?;
+        let value = read_value(value, unit)?;
+        let (name, note) = (self.name, self.note);
+        Ok(Constant { name, value, unit, source, date, status, note, file })
+    }
+}
+
+/// The text of a basic string without escapes.
+fn unquote(text: &'static str) -> Option<&'static str> {
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    (!inner.contains(['"', '\\'])).then_some(inner)
+}
+
+fn read_value(text: &'static str, unit: &str) -> Result<ConstantValue, String> {
     let is_seconds = unit == "s" || unit.starts_with("s ") || unit.starts_with("s,");
-    Ok(match value {
-        toml::Value::Integer(secs) if is_seconds => {
-            ConstantValue::Span(Span::from_secs(u64::try_from(secs).map_err(|e| e.to_string())?))
-        }
-        toml::Value::Float(secs) if is_seconds => ConstantValue::Span(Span::from_secs_f64(secs)),
-        toml::Value::Integer(n) => ConstantValue::Integer(n),
-        toml::Value::Float(x) => ConstantValue::Number(x),
-        toml::Value::Boolean(b) => ConstantValue::Bool(b),
-        toml::Value::String(t) if unit == "duration" => {
-            ConstantValue::Span(t.parse().map_err(|e: crate::units::SpanError| e.to_string())?)
-        }
-        toml::Value::String(t) if unit == "quantity" => ConstantValue::Quantity(
-            t.parse().map_err(|e: crate::units::QuantityError| e.to_string())?,
-        ),
-        toml::Value::String(t) => ConstantValue::Text(t),
-        toml::Value::Table(_) => ConstantValue::Distribution(to_json(value)?),
-        other => return Err(format!("a value of type {} is not read", other.type_str())),
-    })
+    if let Some(word) = unquote(text) {
+        return match unit {
+            "duration" => word.parse().map(ConstantValue::Span).map_err(|e| format!("{e}")),
+            "quantity" => word.parse().map(ConstantValue::Quantity).map_err(|e| format!("{e}")),
+            _ => Ok(ConstantValue::Text(word.to_owned())),
+        };
+    }
+    if text.starts_with('{') {
+        let line: toml::Table = format!("value = {text}").parse().map_err(|e| format!("{e}"))?;
+        let table = line.into_iter().next().ok_or("is empty")?;
+        return to_json(table.1).map(ConstantValue::Distribution);
+    }
+    if let Ok(switch) = text.parse() {
+        return Ok(ConstantValue::Bool(switch));
+    }
+    match (text.parse::<i64>(), text.parse::<f64>()) {
+        (_, Ok(secs)) if is_seconds => Ok(ConstantValue::Span(Span::from_secs_f64(secs))),
+        (Ok(whole), _) => Ok(ConstantValue::Integer(whole)),
+        (_, Ok(number)) if number.is_finite() => Ok(ConstantValue::Number(number)),
+        _ => Err(format!("`{text}` is not read")),
+    }
 }
 
 fn to_json(value: toml::Value) -> Result<Value, String> {
@@ -374,15 +414,48 @@ pub(super) fn money(value: &ConstantValue, bare_unit: &str) -> Option<Money> {
 mod tests {
     use super::*;
 
+    /// What the TOML parser makes of a file: name and table of every constant.
+    fn tables(name: String, table: toml::Table, found: &mut Vec<(String, toml::Table)>) {
+        if table.contains_key("unit") {
+            return found.push((name, table));
+        }
+        for (key, value) in table {
+            let path = if name.is_empty() { key } else { format!("{name}.{key}") };
+            if let toml::Value::Table(inner) = value {
+                tables(path, inner, found);
+            }
+        }
+    }
+
+    fn same_value(ours: &ConstantValue, theirs: &toml::Value) -> bool {
+        match (ours, theirs) {
+            (ConstantValue::Span(s), toml::Value::Integer(n)) => s.secs_f64() == *n as f64,
+            (ConstantValue::Span(s), toml::Value::Float(x)) => s.secs_f64() == *x,
+            (ConstantValue::Span(s), toml::Value::String(t)) => t.parse() == Ok(*s),
+            (ConstantValue::Quantity(q), toml::Value::String(t)) => t.parse() == Ok(*q),
+            _ => to_json(theirs.clone()).as_ref() == Ok(&ours.to_json()),
+        }
+    }
+
     #[test]
     fn every_file_is_read_whole() {
         let mut all = Constants { by_name: BTreeMap::new() };
         for (file, text) in FILES {
             let before = all.len();
             all.read(file, text).unwrap();
-            let tables =
-                text.lines().filter(|l| l.starts_with('[') && !l.starts_with("[[")).count();
-            assert_eq!(all.len() - before, tables, "{file}: a table is not a constant");
+            let mut found = Vec::new();
+            tables(String::new(), text.parse().unwrap(), &mut found);
+            assert_eq!(all.len() - before, found.len(), "{file}");
+            for (name, table) in found {
+                let c = all.get(&name).unwrap_or_else(|| panic!("{file}: {name} is not read"));
+                assert!(same_value(&c.value, &table["value"]), "{name}");
+                let text = |key: &str| table.get(key).and_then(toml::Value::as_str);
+                assert_eq!(text("unit"), Some(c.unit), "{name}");
+                assert_eq!(text("source"), Some(c.source), "{name}");
+                assert_eq!(text("date"), Some(c.date), "{name}");
+                assert_eq!(text("status"), Some(c.status.as_str()), "{name}");
+                assert_eq!(text("note"), c.note, "{name}");
+            }
         }
         assert!(all.len() > 400, "{}", all.len());
         for c in all.iter() {
@@ -405,9 +478,12 @@ mod tests {
     #[test]
     fn duplicates_and_gaps_are_refused() {
         let mut all = constants().clone();
-        let head = "[hpa.sync_period]\nvalue = 1\nunit = \"s\"\n";
-        let full = format!("{head}source = \"x\"\ndate = \"y\"\nstatus = \"memory\"\n");
-        assert!(all.read("twin.toml", &full).unwrap_err().contains("is also in"));
-        assert!(all.read("gap.toml", head).unwrap_err().contains("lacks"));
+        let twin = "[hpa.sync_period]\nvalue = 1\nunit = \"s\"\nsource = \"x\"\ndate = \"y\"\n\
+                    status = \"memory\"\n";
+        assert!(all.read("twin.toml", twin).unwrap_err().contains("is also in"));
+        let gap = "[new.entry]\nvalue = 1\nunit = \"s\"\n";
+        assert!(all.read("gap.toml", gap).unwrap_err().contains("lacks"));
+        let odd = "[new.entry]\nvalu = 1\n";
+        assert!(all.read("odd.toml", odd).unwrap_err().contains("`valu = 1` is not read"));
     }
 }

@@ -243,7 +243,7 @@ impl Defaults {
         read(value, constant.bare_unit()).ok_or_else(|| ConstantError::Kind {
             name: name.to_owned(),
             found: value.kind(),
-            unit: constant.unit.clone(),
+            unit: constant.unit.to_owned(),
             wanted,
         })
     }
