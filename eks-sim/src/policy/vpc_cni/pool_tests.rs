@@ -161,7 +161,9 @@ impl Cluster {
             false => self.subnet.take(Holding::Secondary, count, &mut place, &mut firsts),
         };
         if taken.is_err() {
-            first.iter().for_each(|a| drop(self.subnet.release(*a)));
+            for address in &first {
+                self.subnet.release(*address);
+            }
             return None;
         }
         let ranges = firsts.into_iter().map(|first| Range { first, prefix }).collect();
