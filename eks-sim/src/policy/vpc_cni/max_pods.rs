@@ -118,7 +118,7 @@ mod tests {
                 }
             }
             let capped = instance_type.managed_node_group_cap().map(u64::from);
-            let vcpu = instance_type.vcpu.map(|vcpu| u64::from(vcpu));
+            let vcpu = instance_type.vcpu.map(u64::from);
             assert_eq!(capped, vcpu.map(managed_node_group_cap), "{}", instance_type.name);
             let auto = instance_type.auto_mode_max_pods().map(u64::from);
             assert_eq!(auto, Some(auto_mode(limits)), "{}", instance_type.name);
