@@ -96,4 +96,32 @@ mod tests {
         let huge = EniLimits { enis: u32::MAX, ipv4_per_eni: u32::MAX };
         assert_eq!(calculator(huge, Mode::default(), 2), 110);
     }
+    /// The catalogue answers by type with the same rules; the two may never drift apart.
+    #[test]
+    fn the_catalogue_agrees() {
+        use crate::catalog::{Catalog, PodNetwork};
+        for instance_type in Catalog::embedded().iter() {
+            let Some(interfaces) = instance_type.interfaces else { continue };
+            let limits = EniLimits {
+                enis: interfaces.max_enis_default_card,
+                ipv4_per_eni: interfaces.ipv4_per_eni,
+            };
+            for network in PodNetwork::ALL {
+                for max_eni in [0, 1, 2] {
+                    let prefix_delegation =
+                        network.is_prefix() && instance_type.supports_prefixes();
+                    let custom_networking = network.is_custom();
+                    let mode = Mode { prefix_delegation, custom_networking, max_eni };
+                    let theirs = instance_type.pod_addresses(network, Some(max_eni));
+                    let ours = pod_addresses(limits, mode);
+                    assert_eq!(theirs.map(u64::from), Some(ours), "{}", instance_type.name);
+                }
+            }
+            let capped = instance_type.managed_node_group_cap().map(u64::from);
+            let vcpu = instance_type.vcpu.map(u64::from);
+            assert_eq!(capped, vcpu.map(managed_node_group_cap), "{}", instance_type.name);
+            let auto = instance_type.auto_mode_max_pods().map(u64::from);
+            assert_eq!(auto, Some(auto_mode(limits)), "{}", instance_type.name);
+        }
+    }
 }

@@ -19,6 +19,7 @@ pub mod decide;
 pub mod max_pods;
 pub mod max_pods_expression;
 pub mod pool;
+pub mod remedies;
 mod step;
 pub mod subnet_choice;
 

@@ -1,4 +1,5 @@
 use super::super::address_space::{AddressSpace, Holding, Placement, tests::draws};
+use super::super::cidr::Cidr;
 use super::super::config::EniLimits;
 use super::super::step::{Action, Failure, Node};
 use super::*;
@@ -161,7 +162,9 @@ impl Cluster {
             false => self.subnet.take(Holding::Secondary, count, &mut place, &mut firsts),
         };
         if taken.is_err() {
-            first.iter().for_each(|a| drop(self.subnet.release(*a)));
+            for address in &first {
+                self.subnet.release(*address);
+            }
             return None;
         }
         let ranges = firsts.into_iter().map(|first| Range { first, prefix }).collect();
@@ -283,6 +286,15 @@ proptest! {
             }
             check_conservation(&cluster, &pods);
         }
+        // Whatever was given back is usable again once it has rested.
+        for pool in &mut cluster.pools {
+            let available = pool.stats(prefix).available();
+            let usable = (0..available).filter(|extra| {
+                pool.assign(prefix, u64::MAX - *extra as u64, at(seconds + 31)).is_ok()
+            });
+            prop_assert_eq!(usable.count() as i64, available);
+            prop_assert!(pool.assign(prefix, u64::MAX / 2, at(seconds + 31)).is_err());
+        }
         // Every node dies: nothing leaks.
         for pool in std::mem::take(&mut cluster.pools) {
             for (_, range) in pool.holdings().collect::<Vec<_>>() {
@@ -292,5 +304,3 @@ proptest! {
         prop_assert_eq!(cluster.subnet.free(), cluster.subnet.usable());
     }
 }
-
-use super::super::cidr::Cidr;

@@ -57,7 +57,9 @@ pub enum Action {
         /// How many.
         count: u32,
     },
-    /// Create and attach an interface with `count` addresses or prefixes, all or none.
+    /// Create and attach an interface with `count` addresses or prefixes, all or none. The subnets
+    /// of [`subnets_to_try`](super::subnet_choice::subnets_to_try) are asked in turn; only when
+    /// none of them gives has the action failed.
     AttachEni {
         /// How many, besides the interface's own address.
         count: u32,

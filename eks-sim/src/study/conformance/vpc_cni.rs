@@ -6,15 +6,14 @@ use serde_json::{Value, json};
 
 use super::Refusal;
 use super::keys::Keys;
+use crate::catalog::Catalog;
 use crate::policy::vpc_cni::address_space::{
     AddressSpace, Holding, LARGEST_SUBNET, PREFIX_SIZE, SMALLEST_SUBNET,
 };
 use crate::policy::vpc_cni::config::{self, CniConfig, EniLimits};
 use crate::policy::vpc_cni::decide::{self, EniView, Stats};
 use crate::policy::vpc_cni::pool::{EniId, NewEni, Pool, Range};
-use crate::policy::vpc_cni::{
-    Cidr, calculate, max_pods, max_pods_expression, step::Node, subnet_choice,
-};
+use crate::policy::vpc_cni::{Cidr, Node, calculate, max_pods, max_pods_expression, subnet_choice};
 use crate::units::SimTime;
 
 type Computed = Result<Value, Refusal>;
@@ -169,8 +168,10 @@ fn ip_stats(keys: &Keys<'_>) -> Result<Computed, Refusal> {
         return Ok(Err(error("counts do not fit each other")));
     }
     let base = u32::from(Ipv4Addr::new(10, 0, 0, 0));
-    let range =
-        |index| Range { first: (base + index * size).into(), prefix: config.prefix_delegation };
+    let range = |index: u32| Range {
+        first: Ipv4Addr::from(base + index * size),
+        prefix: config.prefix_delegation,
+    };
     let ranges = (0..pool_ips / size).map(range).collect::<Vec<_>>();
     let mut pool = Pool::new(&config, NewEni::default(), SimTime::ZERO);
     pool.filled(EniId(0), &ranges);
@@ -342,7 +343,7 @@ fn max_pods_by_type(keys: &Keys<'_>) -> Result<Value, Refusal> {
     keys.count("enis_all_cards")?; // only the default card feeds pods
     let hypervisor = keys.text("hypervisor")?;
     let prefixes = max_pods::supports_prefixes(hypervisor, keys.flag("bare_metal")?);
-    let name = case_name(keys)?;
+    let name = keys.text("name")?;
     let secondary = Mode::default();
     let custom = Mode { custom_networking: true, ..secondary };
     let of = |prefix_delegation, mode| Mode { prefix_delegation, ..mode };
@@ -374,11 +375,36 @@ fn max_pods_by_type(keys: &Keys<'_>) -> Result<Value, Refusal> {
     Ok(out)
 }
 
-fn case_name<'a>(keys: &Keys<'a>) -> Result<&'a str, Refusal> {
-    keys.text("name")
+/// The value in the CNI's own list, as the catalogue has it.
+fn published(name: &str) -> Option<u32> {
+    Catalog::embedded().get(name).and_then(|instance_type| instance_type.published_max_pods)
 }
 
-fn published(name: &str) -> Option<u32> {
-    let _ = name;
-    None
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn every_vector_passes() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/conformance/vpc-cni");
+        let report = super::super::run(&[PathBuf::from(folder)]).unwrap();
+        assert!(report.conforms(), "{}", report.text(20));
+        assert_eq!(report.counts().passed, 1677);
+    }
+
+    #[test]
+    fn unknown_keys_and_kinds_are_unsupported() {
+        let file = |kind: Value| json!({"topic": "vpc-cni/pool_decisions", "case_kind": kind});
+        let ask = |case: Value| evaluate("vpc-cni/pool_decisions", &file(json!("kind")), &case);
+        let known =
+            json!({"name": "n", "source": "s", "kind": "div_ceil", "x": 5, "y": 2, "expect": {}});
+        assert_eq!(ask(known.clone()), Ok(json!({"value": 3})));
+        let mut extra = known.clone();
+        extra["z"] = json!(1);
+        assert!(matches!(ask(extra), Err(Refusal::Unsupported(why)) if why.contains("`z`")));
+        let mut other = known;
+        other["kind"] = json!("div_floor");
+        assert!(matches!(ask(other), Err(Refusal::Unsupported(_))));
+    }
 }
