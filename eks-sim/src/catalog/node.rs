@@ -142,13 +142,10 @@ impl Default for NodeSettings {
 #[non_exhaustive]
 pub struct NodeAmounts {
     /// Processor time.
-    #[serde(skip)]
     pub cpu: MilliCpu,
     /// Memory.
-    #[serde(skip)]
     pub memory: Bytes,
     /// Ephemeral storage.
-    #[serde(skip)]
     pub ephemeral_storage: Bytes,
 }
 
