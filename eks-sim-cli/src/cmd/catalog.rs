@@ -72,13 +72,16 @@ struct Filter {
     #[arg(long, value_name = "GLOB")]
     name: Vec<String>,
     /// With GPUs (--gpu) or without (--gpu=false).
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
     gpu: Option<String>,
     /// With NVMe instance store (--nvme) or without (--nvme=false).
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
     nvme: Option<String>,
     /// Burstable (--burstable) or not (--burstable=false).
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
     burstable: Option<String>,
     /// Hypervisor: nitro, xen, none (bare metal) or unknown.
     #[arg(long, value_name = "NAME")]

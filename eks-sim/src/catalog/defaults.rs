@@ -198,7 +198,7 @@ fn read_distribution(constant: &Constant, value: &Value) -> Result<Value, String
 /// assert_eq!(defaults.span("kubelet.lease_renew_interval"), Span::from_secs(5));
 /// assert_eq!(defaults.u64("kubelet.max_pods"), 110);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Defaults {
     overrides: Arc<Overrides>,
 }
@@ -362,7 +362,8 @@ mod tests {
         let error = d.try_u64("hpa.sync_period").unwrap_err().to_string();
         assert_eq!(
             error,
-            "constant `hpa.sync_period` is a duration in `duration`, not a whole number of at least 0"
+            "constant `hpa.sync_period` is a duration in `duration`, \
+             not a whole number of at least 0"
         );
     }
 }

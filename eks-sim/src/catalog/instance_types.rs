@@ -228,7 +228,8 @@ impl InstanceType {
     pub fn size(&self) -> &'static str {
         self.name.split_once('.').map_or("", |(_, size)| size)
     }
-    /// The letters before the generation, for example `c`, `m` or `im`: `karpenter.k8s.aws/instance-category`.
+    /// The letters before the generation, for example `m` or `im`
+    /// (`karpenter.k8s.aws/instance-category`).
     #[must_use]
     pub fn category(&self) -> &'static str {
         let family = self.family();

@@ -5,7 +5,7 @@
 //! Differences: the file system of the root volume counts as large as the volume; percentages in
 //! settings are held in millionths.
 
-use super::constants::{ConstantValue, constants};
+use super::defaults::Defaults;
 use super::instance_types::{Architecture, InstanceType};
 use super::max_pods::{MaxPodsRule, PodNetwork, max_pods};
 use crate::units::{Bytes, MilliCpu, Quantity};
@@ -86,9 +86,11 @@ pub struct Reserved {
 
 /// What decides a node's size besides its type. The default is an AL2023 node with a 20 GiB root
 /// volume and no kubelet settings of its own.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct NodeSettings {
+    /// The constants of the formulas, with a scenario's overrides.
+    pub defaults: Defaults,
     /// Operating system image.
     pub ami_family: AmiFamily,
     /// kubelet `maxPods`.
@@ -119,7 +121,16 @@ pub struct NodeSettings {
 
 impl Default for NodeSettings {
     fn default() -> Self {
+        Self::new(&Defaults::standard())
+    }
+}
+
+impl NodeSettings {
+    /// An AL2023 node under these constants.
+    #[must_use]
+    pub fn new(defaults: &Defaults) -> Self {
         Self {
+            defaults: defaults.clone(),
             ami_family: AmiFamily::default(),
             max_pods: None,
             pods_per_core: None,
@@ -129,10 +140,10 @@ impl Default for NodeSettings {
             system_reserved: Reserved::default(),
             eviction_memory: None,
             eviction_nodefs: None,
-            root_volume: Bytes::new(size("karpenter.default_root_volume")),
+            root_volume: defaults.bytes("karpenter.default_root_volume"),
             instance_store_raid0: false,
             reserved_enis: 0,
-            vm_memory_overhead: millionths("karpenter.vm_memory_overhead_percent"),
+            vm_memory_overhead: millionths(defaults, "karpenter.vm_memory_overhead_percent"),
         }
     }
 }
@@ -142,13 +153,10 @@ impl Default for NodeSettings {
 #[non_exhaustive]
 pub struct NodeAmounts {
     /// Processor time.
-    #[serde(skip)]
     pub cpu: MilliCpu,
     /// Memory.
-    #[serde(skip)]
     pub memory: Bytes,
     /// Ephemeral storage.
-    #[serde(skip)]
     pub ephemeral_storage: Bytes,
 }
 
@@ -198,7 +206,9 @@ pub fn karpenter_estimate(
 ) -> Option<NodeResources> {
     let windows = settings.ami_family == AmiFamily::Windows;
     let formula = if windows { None } else { instance.eni_max_pods(settings.reserved_enis) };
-    let limit = settings.max_pods.or(formula).unwrap_or(count("karpenter.windows_max_pods"));
+    let limit = settings.max_pods.or(formula).unwrap_or_else(|| {
+        u32::try_from(settings.defaults.u64("karpenter.windows_max_pods")).unwrap_or(u32::MAX)
+    });
     let pods = density(instance, settings, limit);
     let reserving_pods = match settings.ami_family {
         AmiFamily::Bottlerocket | AmiFamily::Windows => pods,
@@ -211,7 +221,8 @@ pub fn karpenter_estimate(
 /// Nominal memory less 64 MiB on Arm, less the overhead rounded up to a MiB.
 fn estimated_memory(instance: &InstanceType, settings: &NodeSettings) -> Option<Bytes> {
     let arm = instance.architecture == Architecture::Arm64;
-    let overhead = if arm { size("karpenter.arm_memory_overhead") / MIB } else { 0 };
+    let overhead =
+        if arm { settings.defaults.bytes("karpenter.arm_memory_overhead").raw() / MIB } else { 0 };
     let mib = (instance.memory?.raw() / MIB - overhead).max(0);
     Some(Bytes::new((mib - ceil_share(mib, settings.vm_memory_overhead)).max(0) * MIB))
 }
@@ -233,13 +244,17 @@ fn resources(
     pods: u32,
     reserving_pods: u32,
 ) -> Option<NodeResources> {
+    let defaults = &settings.defaults;
     let cpu = instance.cpu()?;
     let capacity = NodeAmounts { cpu, memory, ephemeral_storage: storage(instance, settings) };
     let kube_reserved = NodeAmounts {
-        cpu: settings.kube_reserved.cpu.unwrap_or(kube_reserved_cpu(cpu)),
-        memory: settings.kube_reserved.memory.unwrap_or(kube_reserved_memory(reserving_pods)),
+        cpu: settings.kube_reserved.cpu.unwrap_or(kube_reserved_cpu(cpu, defaults)),
+        memory: settings
+            .kube_reserved
+            .memory
+            .unwrap_or(kube_reserved_memory(reserving_pods, defaults)),
         ephemeral_storage: (settings.kube_reserved.ephemeral_storage)
-            .unwrap_or(Bytes::new(size("kubelet.kube_reserved_ephemeral_storage"))),
+            .unwrap_or(defaults.bytes("kubelet.kube_reserved_ephemeral_storage")),
     };
     let system_reserved = NodeAmounts {
         cpu: settings.system_reserved.cpu.unwrap_or_default(),
@@ -247,9 +262,9 @@ fn resources(
         ephemeral_storage: settings.system_reserved.ephemeral_storage.unwrap_or_default(),
     };
     let memory_default =
-        Threshold::Amount(Bytes::new(size("kubelet.eviction_hard_memory_available")));
+        Threshold::Amount(defaults.bytes("kubelet.eviction_hard_memory_available"));
     let nodefs_default =
-        Threshold::Millionths(millionths("kubelet.eviction_hard_nodefs_available"));
+        Threshold::Millionths(millionths(defaults, "kubelet.eviction_hard_nodefs_available"));
     let eviction_threshold = NodeAmounts {
         cpu: MilliCpu::ZERO,
         memory: settings.eviction_memory.unwrap_or(memory_default).of(memory),
@@ -289,12 +304,12 @@ fn storage(instance: &InstanceType, settings: &NodeSettings) -> Bytes {
 /// 6 % of the first core, 1 % of the second, 0.5 % of the next two, 0.25 % of the rest; each part
 /// cut to whole millicores.
 #[must_use]
-pub fn kube_reserved_cpu(capacity: MilliCpu) -> MilliCpu {
+pub fn kube_reserved_cpu(capacity: MilliCpu, defaults: &Defaults) -> MilliCpu {
     let shares = [
-        (1000, millionths("kubelet.kube_reserved_cpu_first_core")),
-        (1000, millionths("kubelet.kube_reserved_cpu_second_core")),
-        (2000, millionths("kubelet.kube_reserved_cpu_next_two_cores")),
-        (i64::MAX, millionths("kubelet.kube_reserved_cpu_other_cores")),
+        (1000, millionths(defaults, "kubelet.kube_reserved_cpu_first_core")),
+        (1000, millionths(defaults, "kubelet.kube_reserved_cpu_second_core")),
+        (2000, millionths(defaults, "kubelet.kube_reserved_cpu_next_two_cores")),
+        (i64::MAX, millionths(defaults, "kubelet.kube_reserved_cpu_other_cores")),
     ];
     let (mut left, mut sum) = (capacity.raw().max(0), 0);
     for (width, share) in shares {
@@ -307,9 +322,9 @@ pub fn kube_reserved_cpu(capacity: MilliCpu) -> MilliCpu {
 
 /// 255 MiB and 11 MiB a pod.
 #[must_use]
-pub fn kube_reserved_memory(pods: u32) -> Bytes {
-    let base = size("kubelet.kube_reserved_memory_base");
-    let each = size("kubelet.kube_reserved_memory_per_pod");
+pub fn kube_reserved_memory(pods: u32, defaults: &Defaults) -> Bytes {
+    let base = defaults.bytes("kubelet.kube_reserved_memory_base").raw();
+    let each = defaults.bytes("kubelet.kube_reserved_memory_per_pod").raw();
     Bytes::new(base.saturating_add(each.saturating_mul(i64::from(pods))))
 }
 
@@ -339,26 +354,9 @@ pub fn extended_resources(instance: &InstanceType, pod_eni: bool) -> Vec<(&'stat
     found
 }
 
-/// A size of the shipped constants. The names are written in this file.
-fn size(name: &str) -> i64 {
-    match constants().get(name).map(|c| &c.value) {
-        Some(ConstantValue::Quantity(q)) => q.bytes().raw(),
-        _ => unreachable!("constant `{name}` is a quantity"),
-    }
-}
-/// A fraction of the shipped constants in millionths.
-fn millionths(name: &str) -> u32 {
-    match constants().get(name).map(|c| &c.value) {
-        Some(ConstantValue::Number(x)) => (x * 1e6).round() as u32,
-        _ => unreachable!("constant `{name}` is a fraction"),
-    }
-}
-/// A count of the shipped constants.
-fn count(name: &str) -> u32 {
-    match constants().get(name).map(|c| &c.value) {
-        Some(ConstantValue::Integer(n)) => u32::try_from(*n).unwrap_or(0),
-        _ => unreachable!("constant `{name}` is a count"),
-    }
+/// A fraction in millionths.
+fn millionths(defaults: &Defaults, name: &str) -> u32 {
+    (defaults.f64(name) * 1e6).round() as u32
 }
 
 /// Whole GiB of an amount, cut.

@@ -34,8 +34,8 @@ fn validation_e5() {
         let got = karpenter_estimate(get(name), &settings).unwrap();
         assert_eq!(got.allocatable.memory.raw() / MIB, mib, "{name}");
     }
-    assert_eq!(kube_reserved_cpu(MilliCpu::new(2000)), MilliCpu::new(70));
-    assert_eq!(kube_reserved_cpu(MilliCpu::new(192_000)), MilliCpu::new(550));
+    assert_eq!(kube_reserved_cpu(MilliCpu::new(2000), &settings.defaults), MilliCpu::new(70));
+    assert_eq!(kube_reserved_cpu(MilliCpu::new(192_000), &settings.defaults), MilliCpu::new(550));
 }
 
 #[test]
@@ -147,4 +147,13 @@ fn conformance_vectors_of_the_overhead() {
         }
     }
     assert!(compared > 250, "{compared}");
+}
+
+#[test]
+fn overrides_reach_the_formulas() {
+    let value = serde_json::json!("300Mi");
+    let list = [("kubelet.kube_reserved_memory_base", &value)];
+    let defaults = Defaults::with(super::super::Overrides::check(list).unwrap());
+    let node = node_resources(get("m5.large"), &NodeSettings::new(&defaults)).unwrap();
+    assert_eq!(node.kube_reserved.memory, Bytes::from_mib(300 + 11 * 29));
 }
