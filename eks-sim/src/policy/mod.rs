@@ -2,5 +2,6 @@
 //! agenda, draws or logging; nothing here may import `engine` or above.
 
 pub mod hpa;
+pub mod kube_scheduler;
 pub mod vpc_cni;
 pub mod workloads;
