@@ -5,3 +5,4 @@ pub mod hpa;
 pub mod kube_scheduler;
 pub mod vpc_cni;
 pub mod workloads;
+pub mod cluster_autoscaler;
