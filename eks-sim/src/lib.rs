@@ -10,6 +10,7 @@ pub mod engine;
 pub mod k8s;
 pub mod observe;
 pub mod policy;
+pub mod report;
 pub mod spec;
 pub mod study;
 pub mod units;

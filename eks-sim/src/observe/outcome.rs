@@ -17,12 +17,30 @@ pub struct Outcome {
     pub values: Vec<f64>,
     /// Time series on the study's grid.
     pub series: Series,
+    /// Pods bound to a node at any time, the warm-up included, add-ons not counted. A study in
+    /// which this is zero everywhere simulated nothing.
+    pub pods_bound: u64,
+    /// What held pods up.
+    pub reasons: Vec<ReasonCount>,
     /// Cost by component.
     pub cost: Vec<CostLine>,
     /// A row per subnet.
     pub subnets: Vec<SubnetSummary>,
     /// Full record, for the replication chosen by `--detail`.
     pub detail: Option<Detail>,
+}
+
+/// How often one thing held pods up in a replication.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReasonCount {
+    /// Who said so, for example `kube-scheduler`, `vpc-cni`, `ec2`.
+    pub component: &'static str,
+    /// Upstream's words without counts and names, for example `Insufficient cpu`.
+    pub reason: String,
+    /// Pods (or launches) that met it at least once.
+    pub count: u64,
+    /// Time these pods waited while it held, summed over pods; 0 where that is not known.
+    pub wait_seconds: f64,
 }
 
 /// Why a replication ended early.
