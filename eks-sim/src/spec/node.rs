@@ -153,3 +153,47 @@ pub const MAX_NODES: usize = 16_000_000;
 pub const MAX_ALIAS_NODES: usize = 500_000;
 /// Longest single value in bytes (an API server refuses objects above 1.5 MiB).
 pub const MAX_SCALAR: usize = 4 << 20;
+
+impl<'s> Node<'s> {
+    /// The same tree, borrowing nothing.
+    #[must_use]
+    pub fn into_owned<'t>(self) -> Node<'t> {
+        let own = |text: Cow<'s, str>| Cow::Owned(text.into_owned());
+        let value = match self.value {
+            Value::Null => Value::Null,
+            Value::Bool(b) => Value::Bool(b),
+            Value::Int(n) => Value::Int(n),
+            Value::Big(n) => Value::Big(n),
+            Value::Float(x) => Value::Float(x),
+            Value::Str(text) => Value::Str(own(text)),
+            Value::Seq(items) => Value::Seq(items.into_iter().map(Node::into_owned).collect()),
+            Value::Map(entries) => Value::Map(
+                entries
+                    .into_iter()
+                    .map(|e| Entry {
+                        key: own(e.key),
+                        key_span: e.key_span,
+                        value: e.value.into_owned(),
+                    })
+                    .collect(),
+            ),
+            Value::Cut => Value::Cut,
+        };
+        Node { span: self.span, value }
+    }
+    /// Gives every part the same place, and drops entries without a value.
+    pub fn relocate(&mut self, span: SourceSpan) {
+        self.span = span;
+        match &mut self.value {
+            Value::Seq(items) => items.iter_mut().for_each(|i| i.relocate(span)),
+            Value::Map(entries) => {
+                entries.retain(|e| !matches!(e.value.value, Value::Null));
+                for entry in entries {
+                    entry.key_span = span;
+                    entry.value.relocate(span);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -77,7 +77,7 @@ extra: 1
     let expected = [
         "2:3 E0303 `groups[0]` lacks the field `maxSize` | add `maxSize: …`",
         "3:3 E0302 unknown field `maxSiz` in `groups[0]` | did you mean `maxSize`? Allowed here: `name`, `maxSize`, `instanceTypes`, `rate` or `timeout`",
-        "4:9 E0301 `groups[0].name` must be text, not the number `1` | put it in quotes: `name: \"1.0\"`",
+        "4:9 E0301 `groups[1].name` must be text, not the number `1` | put it in quotes: `name: \"1.0\"`",
     ];
     for (have, want) in mistakes.iter().zip(expected) {
         assert_eq!(have, want);

@@ -22,6 +22,18 @@ pub use defaults::{
 use super::source::SourceSpan;
 use crate::k8s;
 
+/// What is wrong with a name of an object (DNS-1123 label), with the mend.
+#[must_use]
+pub fn name_problem(name: &str) -> Option<String> {
+    check::dns_label(name)
+}
+
+/// Whether an image has the tag `latest` or none, and no digest.
+#[must_use]
+pub fn floating_image(image: &str) -> bool {
+    defaults::always_pulled(image)
+}
+
 /// An object and where it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sourced<T> {
