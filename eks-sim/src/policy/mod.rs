@@ -1,2 +1,4 @@
 //! Pure decision code that mirrors upstream algorithms: values in, decisions out. No clock,
 //! agenda, draws or logging; nothing here may import `engine` or above.
+
+pub mod traffic;
