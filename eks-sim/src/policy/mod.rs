@@ -6,3 +6,4 @@ pub mod kube_scheduler;
 pub mod vpc_cni;
 pub mod workloads;
 pub mod cluster_autoscaler;
+pub mod traffic;
