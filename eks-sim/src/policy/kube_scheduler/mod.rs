@@ -14,6 +14,7 @@ mod cache;
 pub mod class;
 mod fast;
 pub mod framework;
+mod hints;
 mod labels;
 mod node_info;
 mod node_selector;
@@ -30,6 +31,7 @@ mod volumes;
 
 pub use cache::{Cache, Mark, PodInfo};
 pub use framework::{Cycle, PreState};
+pub use hints::{ClusterEvent, is_worth_requeueing};
 pub use labels::{Labels, Requirement, Selector};
 pub use node_info::{ClassCount, NodeInfo, NodeStatic};
 pub use preemption::{
@@ -39,7 +41,7 @@ pub use preemption::{
 pub use profile::{
     ConfigError, Plugin, PluginSet, Profile, ResourceSpec, ShapePoint, SpreadDefaults, Strategy,
 };
-pub use queue::{backoff_duration, queue_order};
+pub use queue::{Place, QueueConfig, QueuedPod, SchedulingQueue, backoff_duration, queue_order};
 pub use reason::{Code, Reason, Rejection, count_text};
 pub use schedule::{
     Placement, PodToSchedule, Unschedulable, num_feasible_nodes_to_find, schedule, score_all,
