@@ -2,4 +2,5 @@
 //! agenda, draws or logging; nothing here may import `engine` or above.
 
 pub mod hpa;
+pub mod vpa;
 pub mod workloads;
