@@ -4,6 +4,7 @@
 pub mod hpa;
 pub mod kube_scheduler;
 pub mod vpc_cni;
+pub mod vpa;
 pub mod workloads;
 pub mod cluster_autoscaler;
 pub mod traffic;
