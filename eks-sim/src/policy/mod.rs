@@ -2,3 +2,4 @@
 //! agenda, draws or logging; nothing here may import `engine` or above.
 
 pub mod cluster_autoscaler;
+pub mod karpenter;
