@@ -8,3 +8,4 @@ pub mod vpa;
 pub mod workloads;
 pub mod cluster_autoscaler;
 pub mod traffic;
+pub mod karpenter;
