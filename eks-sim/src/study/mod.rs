@@ -2,12 +2,12 @@
 
 pub mod compare;
 pub mod conformance;
-pub mod stats;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod objectives;
 pub mod replicate;
 mod small_stats;
+pub mod stats;
 pub mod summary;
 
 pub use small_stats::{Estimate, round_significant};
