@@ -5,6 +5,7 @@
 //! `units → catalog → k8s → spec → world → policy → engine → components → observe → study → report`.
 //! See `ARCHITECTURE.md` in the repository for the design.
 
+pub mod catalog;
 pub mod engine;
 pub mod k8s;
 pub mod observe;

@@ -353,7 +353,8 @@ mod tests {
 
     #[test]
     fn neighbours_are_independent() {
-        let pairs: [(&str, fn(u64) -> (f64, f64)); 4] = [
+        type Pair = fn(u64) -> (f64, f64);
+        let pairs: [(&str, Pair); 4] = [
             ("keys", |n| {
                 let d = Draws::new(3, 0);
                 (d.uniform(Stream::NodeBoot, n), d.uniform(Stream::NodeBoot, n + 1))

@@ -178,10 +178,22 @@ pub struct VerticalPodAutoscalerSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VpaUpdatePolicy {
-    /// `Off`, `Initial`, `Recreate`, `InPlaceOrRecreate`, `Auto`.
+    /// `Off`, `Initial`, `Recreate`, `Auto`, `InPlaceOrRecreate`, `InPlace`.
     pub update_mode: Option<String>,
     /// Pods that must be there for an eviction.
     pub min_replicas: Option<i32>,
+    /// Directions of change that an eviction needs.
+    pub eviction_requirements: Vec<VpaEvictionRequirement>,
+}
+
+/// A direction of change that an eviction needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VpaEvictionRequirement {
+    /// Resources, one of which must change this way.
+    pub resources: Vec<String>,
+    /// `TargetHigherThanRequests` or `TargetLowerThanRequests`.
+    pub change_requirement: String,
 }
 
 /// Bounds of a VPA.

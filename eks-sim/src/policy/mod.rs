@@ -2,3 +2,10 @@
 //! agenda, draws or logging; nothing here may import `engine` or above.
 
 pub mod hpa;
+pub mod kube_scheduler;
+pub mod vpc_cni;
+pub mod vpa;
+pub mod workloads;
+pub mod cluster_autoscaler;
+pub mod traffic;
+pub mod karpenter;

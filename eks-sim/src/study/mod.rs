@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod conformance;
+pub mod stats;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod objectives;

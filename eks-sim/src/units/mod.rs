@@ -1,9 +1,12 @@
 //! Integer units, typed ids, interned symbols and platform-independent mathematics.
 
+pub mod dist;
+pub mod histogram;
 mod id;
 pub mod math;
 mod money;
 mod quantity;
+pub mod special;
 mod symbol;
 mod time;
 

@@ -1,1 +1,2 @@
 //! Integration tests of the library, in one binary.
+mod spec_real;

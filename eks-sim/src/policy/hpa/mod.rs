@@ -13,6 +13,8 @@ mod behavior;
 mod reconcile;
 mod replicas;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 pub use behavior::{
     History, Limited, Normalized, Recommendation, ScaleEvent, Stabilized, legacy_limit,

@@ -27,11 +27,13 @@ pub(super) enum Answer {
 }
 
 type Evaluate = fn(&Value, &Value) -> Result<Value, Refusal>;
+type Question = (Arc<Value>, usize);
+type Link = (Sender<Question>, Receiver<Answer>);
 
 /// The worker and the ways to it; replaced when a case hangs.
 pub(super) struct Worker {
     evaluate: Evaluate,
-    link: Option<(Sender<(Arc<Value>, usize)>, Receiver<Answer>)>,
+    link: Option<Link>,
 }
 
 impl Worker {
@@ -58,8 +60,8 @@ impl Worker {
     }
 }
 
-fn start(evaluate: Evaluate) -> Option<(Sender<(Arc<Value>, usize)>, Receiver<Answer>)> {
-    let (question_in, questions) = channel::<(Arc<Value>, usize)>();
+fn start(evaluate: Evaluate) -> Option<Link> {
+    let (question_in, questions) = channel::<Question>();
     let (answer_in, answers) = channel();
     let body = move || {
         for (file, index) in questions {

@@ -1,0 +1,224 @@
+//! One scheduling decision.
+//!
+//! Upstream: kubernetes v1.34.1, `pkg/scheduler/schedule_one.go`.
+//! Differences: nodes are examined strictly in order, one after another.
+
+use super::framework::{Cycle, score};
+use super::profile::{Plugin, PluginSet};
+use super::reason::{Reason, Rejection, count_text};
+use super::{Cache, ClassId, NodeKey, PodKey};
+use std::collections::BTreeMap;
+
+/// The pod to place.
+#[derive(Clone, Copy, Debug)]
+pub struct PodToSchedule {
+    /// Its key (its own nomination is not held against it).
+    pub key: PodKey,
+    /// Its class.
+    pub class: ClassId,
+    /// `status.nominatedNodeName`.
+    pub nominated: Option<NodeKey>,
+}
+
+/// Where a pod goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The node.
+    pub node: NodeKey,
+    /// Nodes found feasible.
+    pub feasible: u32,
+    /// Nodes examined.
+    pub examined: u32,
+}
+
+/// Why a pod goes nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unschedulable {
+    /// Nodes in the cluster.
+    pub nodes: u32,
+    /// How often each reason was given.
+    pub reasons: BTreeMap<Reason, u32>,
+    /// Plugins that refused.
+    pub rejectors: PluginSet,
+    /// The refusal of all nodes, if PreFilter refused.
+    pub pre_filter: Option<Rejection>,
+    /// The refusal of each examined node, in order.
+    pub statuses: Vec<(NodeKey, Rejection)>,
+}
+
+impl Unschedulable {
+    /// The message of the `FailedScheduling` event; `post_filter` is preemption's part.
+    #[must_use]
+    pub fn message(&self, cache: &Cache, post_filter: Option<&str>) -> String {
+        let mut text = format!("0/{} nodes are available:", self.nodes);
+        if let Some(rejection) = &self.pre_filter {
+            text.push_str(&format!(" {}.", rejection.message(cache)));
+        } else if !self.reasons.is_empty() {
+            text.push_str(&format!(" {}.", count_text(&self.reasons, cache)));
+        }
+        if self.nodes == 0 && self.pre_filter.is_none() {
+            return "no nodes available to schedule pods".to_owned();
+        }
+        if let Some(post) = post_filter.filter(|p| !p.is_empty()) {
+            text.push(' ');
+            text.push_str(post);
+        }
+        text
+    }
+    pub(super) fn reject(&mut self, node: NodeKey, rejection: Rejection) {
+        for reason in &rejection.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += 1;
+        }
+        self.rejectors.insert(rejection.plugin);
+        self.statuses.push((node, rejection));
+    }
+}
+
+/// Decides where `pod` goes. Only the scan position of `cache` changes. `tie(n)` draws one of
+/// `n` equally good nodes.
+///
+/// # Errors
+/// Why no node can take the pod.
+pub fn schedule(
+    cache: &mut Cache,
+    pod: &PodToSchedule,
+    tie: &mut dyn FnMut(u32) -> u32,
+) -> Result<Placement, Box<Unschedulable>> {
+    let order = std::sync::Arc::clone(cache.node_order());
+    let all = order.len();
+    let mut failed = Box::new(Unschedulable { nodes: all as u32, ..Unschedulable::default() });
+    if all == 0 {
+        return Err(failed);
+    }
+    let start = cache.next_start;
+    let cycle = match Cycle::new(cache, pod.class) {
+        Ok(cycle) => cycle,
+        Err(rejection) => {
+            failed.rejectors.insert(rejection.plugin);
+            failed.pre_filter = Some(rejection);
+            return Err(failed);
+        }
+    };
+    let mut extra = None;
+    if let Some(node) = pod.nominated.filter(|n| order.contains(n)) {
+        match cycle.fits_with_nominated(node, Some(pod.key)) {
+            Ok(()) => return Ok(Placement { node, feasible: 1, examined: 1 }),
+            Err(rejection) => extra = Some((node, rejection)),
+        }
+    }
+    let set = cycle.pre.node_set.as_ref().map(|(set, _)| in_order(&order, set));
+    let candidates: &[NodeKey] = set.as_deref().unwrap_or(&order);
+    let (feasible, examined) = find(&cycle, candidates, start, pod, &mut failed);
+    let mut processed = examined;
+    if let Some((node, rejection)) = extra
+        && failed.statuses.iter().all(|s| s.0 != node)
+    {
+        processed += 1;
+        failed.reject(node, rejection);
+    }
+    let decision = match feasible.as_slice() {
+        [] => None,
+        [one] => Some(*one),
+        many => Some(best(&cycle, many, tie)),
+    };
+    if let (None, Some((set, plugin))) = (decision, &cycle.pre.node_set) {
+        outside(&mut failed, all - set.len().min(all), *plugin);
+    }
+    cache.next_start = (start + processed) % all;
+    let counts = (feasible.len() as u32, examined as u32);
+    decision.map(|node| Placement { node, feasible: counts.0, examined: counts.1 }).ok_or(failed)
+}
+
+fn in_order(order: &[NodeKey], set: &[NodeKey]) -> Vec<NodeKey> {
+    order.iter().copied().filter(|n| set.contains(n)).collect()
+}
+
+fn outside(failed: &mut Unschedulable, count: usize, plugin: Plugin) {
+    if count > 0 {
+        *failed.reasons.entry(Reason::NotInNodeSet(plugin)).or_default() += count as u32;
+        failed.rejectors.insert(plugin);
+    }
+}
+
+/// Filters candidates from `start` on until enough are feasible; gives them and how many were
+/// examined.
+fn find(
+    cycle: &Cycle<'_>,
+    candidates: &[NodeKey],
+    start: usize,
+    pod: &PodToSchedule,
+    failed: &mut Unschedulable,
+) -> (Vec<NodeKey>, usize) {
+    let count = candidates.len();
+    let profile = &cycle.cx.args.profile;
+    let scores = !profile.weights.is_empty() || !cycle.cx.args.custom.is_empty();
+    let wanted = if scores {
+        num_feasible_nodes_to_find(profile.percentage_of_nodes_to_score, count as i64) as usize
+    } else {
+        1
+    };
+    let mut feasible = Vec::with_capacity(wanted.min(count));
+    let mut examined = 0;
+    while examined < count && feasible.len() < wanted {
+        let node = candidates[(start + examined) % count];
+        match cycle.fits_with_nominated(node, Some(pod.key)) {
+            Ok(()) => feasible.push(node),
+            Err(rejection) => failed.reject(node, rejection),
+        }
+        examined += 1;
+    }
+    (feasible, examined)
+}
+
+fn best(cycle: &Cycle<'_>, nodes: &[NodeKey], tie: &mut dyn FnMut(u32) -> u32) -> NodeKey {
+    let totals = totals(cycle, nodes);
+    let top = totals.iter().copied().max().unwrap_or(0);
+    let ties: Vec<NodeKey> =
+        nodes.iter().zip(&totals).filter(|(_, t)| **t == top).map(|(n, _)| *n).collect();
+    let pick = if ties.len() > 1 { tie(ties.len() as u32) as usize } else { 0 };
+    ties.get(pick).copied().unwrap_or(nodes[0])
+}
+
+/// Weighted totals of feasible nodes.
+pub(super) fn totals(cycle: &Cycle<'_>, nodes: &[NodeKey]) -> Vec<i64> {
+    let mut totals = vec![0i64; nodes.len()];
+    for (_, scores) in score_all(cycle, nodes) {
+        for (total, s) in totals.iter_mut().zip(scores) {
+            *total = total.saturating_add(s);
+        }
+    }
+    totals
+}
+
+/// Weighted normalised scores by plugin; plugins that skip are left out.
+#[must_use]
+pub fn score_all(cycle: &Cycle<'_>, nodes: &[NodeKey]) -> Vec<(Plugin, Vec<i64>)> {
+    let cx = &cycle.cx;
+    let mut out = Vec::new();
+    for &(plugin, weight) in &cx.args.profile.weights {
+        if let Some(mut scores) = score(cx, plugin, nodes) {
+            scores.iter_mut().for_each(|s| *s = s.saturating_mul(weight));
+            out.push((plugin, scores));
+        }
+    }
+    for custom in cx.args.custom.iter().filter(|c| c.weight() != 0) {
+        let one = |info: &super::NodeInfo, _: &super::NodeStatic| {
+            custom.score(cx, info).clamp(0, 100).saturating_mul(custom.weight())
+        };
+        out.push((Plugin::Custom, super::framework::each(cx, nodes, one)));
+    }
+    out
+}
+
+/// How many feasible nodes are searched for among `nodes` candidates.
+#[must_use]
+pub fn num_feasible_nodes_to_find(percentage: i64, nodes: i64) -> i64 {
+    const MIN_FEASIBLE: i64 = 100;
+    const MIN_PERCENTAGE: i64 = 5;
+    if nodes < MIN_FEASIBLE {
+        return nodes;
+    }
+    let adaptive = (50 - nodes / 125).max(MIN_PERCENTAGE);
+    let percentage = if percentage == 0 { adaptive } else { percentage };
+    (nodes.saturating_mul(percentage) / 100).max(MIN_FEASIBLE)
+}

@@ -1,0 +1,16 @@
+//! Load of a service: its request rate over time and its queue.
+//!
+//! Upstream: none; textbook queueing models, checked against their closed forms.
+//! Differences: the fluid queue replaces single requests by rates between two changes;
+//! [`exact`] simulates single requests and is what the fluid queue is tested against.
+
+pub mod exact;
+pub mod queueing;
+pub mod rate;
+pub mod sharing_queue;
+#[cfg(test)]
+mod tests;
+
+pub use queueing::{Discipline, SteadyState};
+pub use rate::RateProfile;
+pub use sharing_queue::{Capacity, Flow, SharingQueue};

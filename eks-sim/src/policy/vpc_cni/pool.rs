@@ -1,0 +1,432 @@
+//! The addresses of one node: interfaces, their slots, which pod has which address, what cools.
+//!
+//! Upstream: pkg/ipamd/datastore/data_store.go. Differences: visits in attach order; of several
+//! rested addresses of a prefix the lowest is taken (upstream: any); IPv6 addresses are counted,
+//! never reused (a /80 holds 2^48).
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use super::address_space::PREFIX_SIZE;
+use super::config::CniConfig;
+use super::decide::{EniView, Stats};
+use crate::units::{SimTime, Span};
+
+/// An interface of one pool; never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EniId(pub u32);
+
+/// A secondary address (/32) or a prefix (/28) of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Range {
+    /// Its first address.
+    pub first: Ipv4Addr,
+    /// Whether it is a /28.
+    pub prefix: bool,
+}
+
+/// The pool has no usable address: the CNI ADD fails and kubelet tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("failed to assign an IP address to container")]
+pub struct NoAddress;
+
+/// What is known of an interface when it is attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewEni {
+    /// The caller's number of its subnet.
+    pub subnet: u32,
+    /// Its own address, which never goes to a pod.
+    pub primary_address: u32,
+    /// The trunk of branch interfaces.
+    pub trunk: bool,
+    /// An Elastic Fabric Adapter.
+    pub efa: bool,
+    /// Its subnet is tagged `kubernetes.io/role/cni` = 0: no pods.
+    pub excluded: bool,
+}
+
+/// One attached interface.
+#[derive(Clone, Debug)]
+pub struct Eni {
+    id: EniId,
+    facts: NewEni,
+    primary: bool,
+    attached_at: SimTime,
+    slots: Vec<Slot>,
+    /// Counts of plain addresses and of prefixes.
+    tallies: [Tally; 2],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    slots: u32,
+    assigned: u32,
+    cooling: u32,
+    free_slots: u32,
+}
+
+/// One slot. Bit i of a mask is address i of the range; the masks are disjoint.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    first: u32,
+    prefix: bool,
+    assigned: u16,
+    cooling: u16,
+    /// Used before and out of cooldown.
+    rested: u16,
+}
+
+impl Slot {
+    const fn full(self) -> u16 {
+        if self.prefix { u16::MAX } else { 1 }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    eni: EniId,
+    first: u32,
+    bit: u8,
+}
+
+/// The addresses of one node and who has them.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    enis: Vec<Eni>,
+    next_eni: u32,
+    /// Only looked up, never walked.
+    places: FxHashMap<u64, Place>,
+    /// Addresses given back, oldest first.
+    cooling: VecDeque<(SimTime, Place)>,
+    cooldown: Span,
+    ipv6: Option<u128>,
+    ipv6_given: u64,
+    ipv6_pods: FxHashMap<u64, u64>,
+    pub(super) last_shrink: Option<SimTime>,
+    pub(super) last_shortage: Option<SimTime>,
+}
+
+impl Pool {
+    /// The pool of a node that has just come up with its primary interface.
+    #[must_use]
+    pub fn new(config: &CniConfig, primary: NewEni, now: SimTime) -> Self {
+        let mut pool = Self {
+            enis: Vec::new(),
+            next_eni: 0,
+            places: FxHashMap::default(),
+            cooling: VecDeque::new(),
+            cooldown: config.ip_cooldown,
+            ipv6: None,
+            ipv6_given: 0,
+            ipv6_pods: FxHashMap::default(),
+            last_shrink: None,
+            last_shortage: None,
+        };
+        pool.attach(primary, true, now);
+        pool
+    }
+
+    /// The pool of a node in IPv6 mode: one /80 prefix, which no number of pods uses up.
+    #[must_use]
+    pub fn ipv6(config: &CniConfig, primary: NewEni, prefix: Ipv6Addr, now: SimTime) -> Self {
+        Self { ipv6: Some(u128::from(prefix)), ..Self::new(config, primary, now) }
+    }
+
+    /// Whether the node is in IPv6 mode, in which no pool loop runs.
+    #[must_use]
+    pub const fn is_ipv6(&self) -> bool {
+        self.ipv6.is_some()
+    }
+
+    /// Interfaces in attach order; the first is the primary one.
+    #[must_use]
+    pub fn enis(&self) -> &[Eni] {
+        &self.enis
+    }
+
+    /// The interface with this id.
+    #[must_use]
+    pub fn eni(&self, id: EniId) -> Option<&Eni> {
+        self.enis.iter().find(|eni| eni.id == id)
+    }
+
+    /// Counts over interfaces that serve pods, in the current mode.
+    #[must_use]
+    pub fn stats(&self, prefix_delegation: bool) -> Stats {
+        let mut stats = Stats::default();
+        for eni in self.enis.iter().filter(|eni| !eni.facts.excluded) {
+            let size = if prefix_delegation { PREFIX_SIZE } else { 1 };
+            let tally = &eni.tallies[usize::from(prefix_delegation)];
+            stats.total += i64::from(tally.slots * size);
+            stats.assigned += i64::from(tally.assigned);
+            stats.cooling += i64::from(tally.cooling);
+            stats.prefixes += i64::from(eni.tallies[1].slots);
+            stats.free_prefixes += i64::from(eni.tallies[1].free_slots);
+        }
+        stats
+    }
+
+    /// Every address the node holds in its subnets: interfaces' own, and ranges.
+    pub fn holdings(&self) -> impl Iterator<Item = (u32, Range)> {
+        self.enis.iter().flat_map(|eni| {
+            let own = Range { first: eni.facts.primary_address.into(), prefix: false };
+            core::iter::once(own).chain(eni.ranges()).map(|range| (eni.facts.subnet, range))
+        })
+    }
+
+    /// Pods that have an address.
+    #[must_use]
+    pub fn pods(&self) -> usize {
+        self.places.len() + self.ipv6_pods.len()
+    }
+
+    /// Gives `pod` an address; the one it has, if it has one.
+    ///
+    /// # Errors
+    /// When no address is usable right now.
+    pub fn assign(
+        &mut self,
+        prefix_delegation: bool,
+        pod: u64,
+        now: SimTime,
+    ) -> Result<IpAddr, NoAddress> {
+        if let Some(prefix) = self.ipv6 {
+            let given = &mut self.ipv6_given;
+            let suffix = self.ipv6_pods.entry(pod).or_insert_with(|| {
+                *given += 1;
+                *given
+            });
+            return Ok(Ipv6Addr::from(prefix | u128::from(*suffix)).into());
+        }
+        if let Some(place) = self.places.get(&pod) {
+            return Ok(place.address());
+        }
+        self.rest(now);
+        let size = if prefix_delegation { PREFIX_SIZE } else { 1 };
+        for eni in self.enis.iter_mut().filter(|eni| !eni.facts.excluded) {
+            let tally = eni.tallies[usize::from(prefix_delegation)];
+            if tally.assigned + tally.cooling == tally.slots * size {
+                continue;
+            }
+            if let Some(place) = eni.give(prefix_delegation) {
+                self.places.insert(pod, place);
+                return Ok(place.address());
+            }
+        }
+        Err(NoAddress)
+    }
+
+    /// Takes the address of `pod` back; it cools down before another pod gets it.
+    pub fn release(&mut self, pod: u64, now: SimTime) -> Option<IpAddr> {
+        if let (Some(prefix), Some(suffix)) = (self.ipv6, self.ipv6_pods.remove(&pod)) {
+            return Some(Ipv6Addr::from(prefix | u128::from(suffix)).into());
+        }
+        let place = self.places.remove(&pod)?;
+        let eni = self.eni_mut(place.eni).expect("an interface with pods is never removed");
+        eni.change(place, |slot, mask| {
+            slot.assigned &= !mask;
+            slot.cooling |= mask;
+        });
+        self.cooling.push_back((now, place));
+        Some(place.address())
+    }
+
+    /// The address of `pod`.
+    #[must_use]
+    pub fn address(&self, pod: u64) -> Option<IpAddr> {
+        if let (Some(prefix), Some(suffix)) = (self.ipv6, self.ipv6_pods.get(&pod)) {
+            return Some(Ipv6Addr::from(prefix | u128::from(*suffix)).into());
+        }
+        self.places.get(&pod).map(|place| place.address())
+    }
+
+    /// When the next address comes out of cooldown (it is usable strictly after this instant).
+    #[must_use]
+    pub fn next_rested(&self) -> Option<SimTime> {
+        self.cooling.front().map(|(released, _)| *released + self.cooldown)
+    }
+
+    /// Ends the cooldown of addresses whose time is over. Every use of the pool does this itself.
+    pub fn rest(&mut self, now: SimTime) {
+        while let Some((released, place)) = self.cooling.front().copied() {
+            if now.since(released) <= self.cooldown {
+                break;
+            }
+            self.cooling.pop_front();
+            let eni = self.eni_mut(place.eni).expect("removed interfaces leave the cooling list");
+            eni.change(place, |slot, mask| {
+                slot.cooling &= !mask;
+                slot.rested |= mask;
+            });
+        }
+    }
+
+    /// Another interface came up with these ranges.
+    pub fn attached(&mut self, eni: NewEni, ranges: &[Range], now: SimTime) -> EniId {
+        let id = self.attach(eni, false, now);
+        self.filled(id, ranges);
+        id
+    }
+
+    /// Ranges were added to an interface; false when it is gone.
+    pub fn filled(&mut self, id: EniId, ranges: &[Range]) -> bool {
+        let Some(eni) = self.eni_mut(id) else { return false };
+        for range in ranges {
+            let first = u32::from(range.first);
+            debug_assert!(eni.slots.iter().all(|slot| slot.first != first), "a range comes once");
+            let slot = Slot { first, prefix: range.prefix, assigned: 0, cooling: 0, rested: 0 };
+            eni.slots.push(slot);
+            eni.tallies[usize::from(range.prefix)].slots += 1;
+            eni.tallies[usize::from(range.prefix)].free_slots += 1;
+        }
+        true
+    }
+
+    /// Drops ranges that serve no pod; those really dropped are returned, to be given back to the
+    /// subnet. A cooling address may go this way.
+    pub fn free(&mut self, ranges: &[(EniId, Range)], now: SimTime) -> Vec<(EniId, Range)> {
+        let mut dropped = Vec::new();
+        for (id, range) in ranges {
+            let Some(eni) = self.eni_mut(*id) else { continue };
+            if eni.drop_range(*range) {
+                let first = u32::from(range.first);
+                self.cooling.retain(|(_, place)| place.eni != *id || place.first != first);
+                dropped.push((*id, *range));
+            }
+        }
+        if !dropped.is_empty() {
+            self.last_shrink = Some(now);
+        }
+        dropped
+    }
+
+    /// Takes an interface out of the pool, to be detached and deleted; `None` when it is primary,
+    /// serves pods or is not there.
+    pub fn remove(&mut self, id: EniId) -> Option<Eni> {
+        let index = self.enis.iter().position(|eni| eni.id == id)?;
+        if self.enis[index].primary || self.enis[index].pods() > 0 {
+            return None;
+        }
+        self.cooling.retain(|(_, place)| place.eni != id);
+        Some(self.enis.remove(index))
+    }
+
+    pub(super) fn views(&self, config: &CniConfig, now: SimTime) -> Vec<EniView> {
+        let which = usize::from(config.prefix_delegation);
+        let view = |eni: &Eni| EniView {
+            primary: eni.primary,
+            trunk: eni.facts.trunk,
+            efa: eni.facts.efa,
+            aged: now.since(eni.attached_at) >= config.clocks.eni_minimum_age,
+            cooling: eni.tallies.iter().any(|tally| tally.cooling > 0),
+            addresses: i64::from(eni.tallies[which].slots * config.range_size()),
+            assigned: i64::from(eni.pods()),
+            free_prefixes: i64::from(eni.tallies[1].free_slots),
+        };
+        self.enis.iter().map(view).collect()
+    }
+
+    fn attach(&mut self, facts: NewEni, primary: bool, now: SimTime) -> EniId {
+        let id = EniId(self.next_eni);
+        self.next_eni += 1;
+        let tallies = [Tally::default(); 2];
+        self.enis.push(Eni { id, facts, primary, attached_at: now, slots: Vec::new(), tallies });
+        id
+    }
+
+    fn eni_mut(&mut self, id: EniId) -> Option<&mut Eni> {
+        self.enis.iter_mut().find(|eni| eni.id == id)
+    }
+}
+
+impl Place {
+    fn address(self) -> IpAddr {
+        Ipv4Addr::from(self.first + u32::from(self.bit)).into()
+    }
+}
+
+impl Eni {
+    /// Its id in this pool.
+    #[must_use]
+    pub const fn id(&self) -> EniId {
+        self.id
+    }
+    /// What was known when it was attached.
+    #[must_use]
+    pub const fn facts(&self) -> &NewEni {
+        &self.facts
+    }
+    /// Whether it is the instance's first interface.
+    #[must_use]
+    pub const fn is_primary(&self) -> bool {
+        self.primary
+    }
+    /// Its ranges, in the order in which they came.
+    pub fn ranges(&self) -> impl Iterator<Item = Range> {
+        self.slots.iter().map(|slot| Range { first: slot.first.into(), prefix: slot.prefix })
+    }
+    /// How many slots are in use.
+    #[must_use]
+    pub fn slots_used(&self) -> u32 {
+        self.slots.len() as u32
+    }
+    /// Pods that have an address of it.
+    #[must_use]
+    pub const fn pods(&self) -> u32 {
+        self.tallies[0].assigned + self.tallies[1].assigned
+    }
+    /// Ranges of which no pod has an address.
+    pub(super) fn unused(&self) -> impl Iterator<Item = Range> {
+        let unused = self.slots.iter().filter(|slot| slot.assigned == 0);
+        unused.map(|slot| Range { first: slot.first.into(), prefix: slot.prefix })
+    }
+
+    /// Gives out the first usable address: of the first range that has one, a rested address
+    /// before a fresh one. Other rested addresses of that range become fresh again.
+    fn give(&mut self, prefix: bool) -> Option<Place> {
+        let usable = |slot: &&Slot| {
+            slot.prefix == prefix && slot.full() & !(slot.assigned | slot.cooling) != 0
+        };
+        let slot = *self.slots.iter().find(usable)?;
+        let fresh = slot.full() & !(slot.assigned | slot.cooling);
+        let from = if slot.rested == 0 { fresh } else { slot.rested };
+        let place = Place { eni: self.id, first: slot.first, bit: from.trailing_zeros() as u8 };
+        self.change(place, |slot, mask| {
+            slot.assigned |= mask;
+            slot.rested = 0;
+        });
+        Some(place)
+    }
+
+    /// Changes the slot at `place` and keeps the counts.
+    fn change(&mut self, place: Place, change: impl FnOnce(&mut Slot, u16)) {
+        let slot = self.slots.iter_mut().find(|slot| slot.first == place.first);
+        let slot = slot.expect("a dropped range leaves no address behind");
+        let before = *slot;
+        change(slot, 1 << place.bit);
+        let tally = &mut self.tallies[usize::from(slot.prefix)];
+        tally.assigned = tally.assigned + slot.assigned.count_ones() - before.assigned.count_ones();
+        tally.cooling = tally.cooling + slot.cooling.count_ones() - before.cooling.count_ones();
+        tally.free_slots =
+            tally.free_slots + u32::from(slot.assigned == 0) - u32::from(before.assigned == 0);
+    }
+
+    fn drop_range(&mut self, range: Range) -> bool {
+        let first = u32::from(range.first);
+        let unused =
+            |slot: &Slot| slot.first == first && slot.prefix == range.prefix && slot.assigned == 0;
+        let Some(index) = self.slots.iter().position(unused) else { return false };
+        let slot = self.slots.remove(index);
+        let tally = &mut self.tallies[usize::from(slot.prefix)];
+        tally.slots -= 1;
+        tally.free_slots -= 1;
+        tally.cooling -= slot.cooling.count_ones();
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

@@ -1,0 +1,44 @@
+//! Known mistakes that are allowed but seldom meant; all are warnings.
+
+mod budgets;
+mod placement;
+mod scaling;
+mod services;
+
+use super::diagnostic::Reporter;
+use super::manifest::{Manifests, TemplateRef};
+use super::node::Node;
+use super::scenario::Scenario;
+
+/// What the lints look at.
+struct Input<'a> {
+    scenario: &'a Scenario,
+    manifests: &'a Manifests,
+    tree: &'a Node<'a>,
+    templates: Vec<TemplateRef<'a>>,
+}
+
+/// Runs every lint.
+pub fn check(
+    scenario: &Scenario,
+    manifests: &Manifests,
+    tree: &Node<'_>,
+    reporter: &mut Reporter<'_>,
+) {
+    let input = Input { scenario, manifests, tree, templates: manifests.templates() };
+    scaling::check(&input, reporter);
+    budgets::check(&input, reporter);
+    services::check(&input, reporter);
+    placement::check(&input, reporter);
+}
+
+impl<'a> Input<'a> {
+    fn workload(&self, namespace: &str, kind: &str, name: &str) -> Option<&TemplateRef<'a>> {
+        let kind = if kind == "ReplicationController" { "ReplicaSet" } else { kind };
+        self.templates.iter().find(|t| {
+            t.kind == kind
+                && t.metadata.name == name
+                && t.metadata.namespace_or_default() == namespace
+        })
+    }
+}

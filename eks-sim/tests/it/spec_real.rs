@@ -1,0 +1,70 @@
+//! The loader on public manifests, where the environment variable `EKS_SIM_REAL` names them.
+
+use eks_sim::spec::{Diagnostics, Severity, SourceSpan, Sources, load_manifests};
+use std::path::{Path, PathBuf};
+
+fn folder() -> Option<PathBuf> {
+    let Some(root) = std::env::var_os("EKS_SIM_REAL") else {
+        println!("skipped: EKS_SIM_REAL is not set");
+        return None;
+    };
+    Some(Path::new(&root).join("manifests"))
+}
+
+fn load(path: &Path) -> (eks_sim::spec::Manifests, Diagnostics) {
+    let (mut sources, mut out) = (Sources::new(), Diagnostics::new());
+    let patterns = [(path.to_string_lossy().into_owned(), SourceSpan::default())];
+    let manifests = load_manifests(Path::new(""), &patterns, &mut sources, &mut out);
+    out.sort();
+    if std::env::var_os("EKS_SIM_SHOW").is_some() {
+        for d in out.iter() {
+            eprintln!("{}", d.render());
+        }
+    }
+    (manifests, out)
+}
+
+#[test]
+fn every_public_folder_loads() {
+    let Some(root) = folder() else { return };
+    for (name, deployments, templates) in [
+        ("online-boutique", 12, 0),
+        ("eks-workshop-v2", 20, 0),
+        ("karpenter-examples", 10, 0),
+        ("kube-prometheus", 5, 0),
+        ("kubernetes-examples", 10, 5),
+    ] {
+        let (manifests, out) = load(&root.join(name));
+        let errors: Vec<String> =
+            out.iter().filter(|d| d.severity == Severity::Error).map(|d| d.render()).collect();
+        let files: std::collections::BTreeSet<_> = out
+            .iter()
+            .filter(|d| d.severity == Severity::Error)
+            .map(|d| {
+                assert!(d.location.line > 0 && !d.help.is_empty());
+                d.location.file.clone()
+            })
+            .collect();
+        assert_eq!(files.len(), templates, "{name}\n{}", errors.join("\n"));
+        assert!(
+            manifests.deployments.len() >= deployments,
+            "{name}: {}",
+            manifests.deployments.len()
+        );
+    }
+}
+
+#[test]
+fn online_boutique_is_complete() {
+    let Some(root) = folder() else { return };
+    let (manifests, out) = load(&root.join("online-boutique/release/kubernetes-manifests.yaml"));
+    assert!(!out.has_errors(), "{}", out.render());
+    assert_eq!((manifests.deployments.len(), manifests.services.len()), (12, 12));
+    let cpu: i64 = manifests
+        .templates()
+        .iter()
+        .flat_map(|t| &t.spec.containers)
+        .map(|c| c.resources.requests["cpu"].milli_value())
+        .sum();
+    assert_eq!(cpu, 1570);
+}
