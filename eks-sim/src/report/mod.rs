@@ -1,5 +1,6 @@
 //! Results for people and programs: text, Markdown, JSON, CSV, plots, the output folder.
 
+pub mod comparison;
 pub mod csv;
 pub mod files;
 pub mod folder;
