@@ -117,9 +117,9 @@ mod arbitrary {
     ];
 
     fn run(bytes: &[u8]) {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("f.yaml");
-        std::fs::write(&path, bytes).unwrap();
+        std::fs::write(&path, bytes).expect("a file in it");
         let loaded = load_manifests_only(folder.path(), &["f.yaml".to_owned()], &[]);
         let scenario = load(&path, &[]);
         for out in [loaded.err(), scenario.err()].into_iter().flatten() {
