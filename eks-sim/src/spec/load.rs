@@ -355,7 +355,7 @@ mod tests {
     fn wrong_overrides_point_at_the_argument() {
         let said = run("", &[("cluster.nodeGroup[a].maxSize", "7")]).unwrap_err();
         assert!(
-            said[0].starts_with("--set:1:20 E0502 `cluster.nodeGroup` is not a list"),
+            said[0].starts_with("--set:1:9 E0302") && said[0].contains("`nodeGroups`?"),
             "{said:?}"
         );
         let said = run("", &[("cluster.nodeGroups[defalt].maxSize", "7")]).unwrap_err();
