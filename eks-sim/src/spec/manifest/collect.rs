@@ -26,7 +26,8 @@ pub fn load_manifests(
     for (pattern, at) in patterns {
         let mut reporter = Reporter { sources, out };
         let found = files::expand(base, pattern, *at, &mut reporter);
-        let named = found.len() == 1 && found.iter().all(|f| f.ends_with(pattern));
+        // A file that was asked for by name must hold an object; others may be anything.
+        let named = pattern == "-" || base.join(pattern).is_file();
         for path in found {
             *paths.entry(path).or_insert(false) |= named;
         }
