@@ -110,6 +110,13 @@ impl<'a> Fleet<'a> {
         added: &[(String, Requirement)],
     ) -> Option<usize> {
         let own = &self.shapes[shape];
+        let settled = |(key, requirement): &(String, Requirement)| {
+            let here = own.requirements.stated(key).and_then(Requirement::listed);
+            here.is_some_and(|values| values.iter().all(|value| requirement.has(value)))
+        };
+        if added.iter().all(settled) {
+            return Some(shape).filter(|_| !own.types.is_empty());
+        }
         let mut requirements = own.requirements.clone();
         for (key, requirement) in added {
             requirements.add(key, requirement.clone());

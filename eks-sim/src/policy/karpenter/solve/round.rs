@@ -36,8 +36,6 @@ struct Level {
     heap: BinaryHeap<Reverse<(usize, usize)>>,
     /// NodeClaims put on the heap so far.
     seen: usize,
-    /// NodeClaims that refused for good (with counts).
-    dead: Vec<bool>,
     /// By pool: why a new NodeClaim was refused for good.
     refused: Vec<Option<Misfit>>,
 }
@@ -81,7 +79,6 @@ pub(super) struct Round<'a> {
     /// Never iterated: (look, constraints) → whether they go together.
     looks: FxHashMap<(usize, usize), bool>,
     claims: Vec<Claim>,
-    by_pods: BTreeSet<(usize, usize)>,
     pool_order: Vec<usize>,
     limits: Vec<Vec<Option<i64>>>,
     nodes_left: Vec<Option<i64>>,
@@ -101,7 +98,6 @@ impl<'a> Round<'a> {
             node_order: (0..input.nodes.len()).collect(),
             looks: FxHashMap::default(),
             claims: Vec::new(),
-            by_pods: BTreeSet::new(),
             pool_order: (0..input.pools.len()).collect(),
             limits: input.pools.iter().map(|p| p.limits.clone()).collect(),
             nodes_left: input.pools.iter().map(|p| p.nodes_left).collect(),
@@ -234,12 +230,8 @@ impl<'a> Round<'a> {
             // The level is taken out so that the round can be changed while it is read.
             let mut level = core::mem::take(&mut self.kinds[index].levels[depth]);
             let placed = self.place_on_node(index, class, &mut level).or_else(|| {
-                let claim = if level.counts {
-                    self.place_counted(index, class, &mut level)
-                } else {
-                    self.place_on_claim(index, class, &mut level)
-                };
-                claim.or_else(|| self.place_on_new(index, class, &mut level))
+                self.place_on_claim(index, class, &mut level)
+                    .or_else(|| self.place_on_new(index, class, &mut level))
             });
             self.kinds[index].levels[depth] = level;
             if placed.is_some() {
@@ -299,8 +291,8 @@ impl<'a> Round<'a> {
         if level.counts {
             let pod = &constraints.requirements;
             let narrowed = self.topology.narrow(class, &level.own, pod, index, &node.requirements);
-            if narrowed == Narrowed::No {
-                return Err(Refusal { why: Misfit::Topology, for_good: false });
+            if let Narrowed::No { for_good } = narrowed {
+                return Err(Refusal { why: Misfit::Topology, for_good });
             }
         }
         let node = &mut self.nodes[index];
@@ -321,29 +313,25 @@ impl<'a> Round<'a> {
             level.heap.push(Reverse((self.claims[index].pods, index)));
         }
         level.seen = self.claims.len();
+        let mut again = Vec::new();
+        let mut placed = None;
         while let Some(Reverse((pods, index))) = level.heap.pop() {
             if self.claims[index].pods != pods {
                 level.heap.push(Reverse((self.claims[index].pods, index)));
-            } else if self.try_claim(kind, class, level, index).is_ok() {
-                level.heap.push(Reverse((self.claims[index].pods, index)));
-                return Some(Placement::New(index));
+                continue;
             }
-        }
-        None
-    }
-
-    /// The same where refusals may pass because counts change.
-    fn place_counted(&mut self, kind: usize, class: usize, level: &mut Level) -> Option<Placement> {
-        level.dead.resize(self.claims.len(), false);
-        let order: Vec<usize> =
-            self.by_pods.iter().map(|&(_, i)| i).filter(|&i| !level.dead[i]).collect();
-        for index in order {
             match self.try_claim(kind, class, level, index) {
-                Ok(()) => return Some(Placement::New(index)),
-                Err(refusal) => level.dead[index] = refusal.for_good,
+                Ok(()) => {
+                    level.heap.push(Reverse((self.claims[index].pods, index)));
+                    placed = Some(Placement::New(index));
+                    break;
+                }
+                Err(refusal) if refusal.for_good => {}
+                Err(_) => again.push(Reverse((pods, index))),
             }
         }
-        None
+        level.heap.extend(again);
+        placed
     }
 
     fn try_claim(
@@ -362,9 +350,6 @@ impl<'a> Round<'a> {
         let types = claim.types.clone();
         let (shape, requests, types) =
             self.grow(kind, class, level, number, (shape, requests, types))?;
-        let pods = self.claims[index].pods;
-        self.by_pods.remove(&(pods, index));
-        self.by_pods.insert((pods + 1, index));
         let claim = &mut self.claims[index];
         claim.pods += 1;
         claim.shape = shape;
@@ -375,7 +360,8 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// What becomes of a NodeClaim (shape, requests, types) when a pod is added.
+    /// What becomes of a NodeClaim (shape, requests, types) when a pod is added. Topology comes
+    /// last: what fails without it fails for good.
     fn grow(
         &mut self,
         kind: usize,
@@ -385,40 +371,59 @@ impl<'a> Round<'a> {
         (shape, mut requests, mut types): (usize, Resources, TypeSet),
     ) -> Result<(usize, Resources, TypeSet), Refusal> {
         let constraints = self.constraints[level.id];
-        let mut for_good = true;
-        let refuse = |why, for_good| Refusal { why, for_good };
-        let mut shape =
-            self.fleet.combine(shape, level.id, constraints).map_err(|why| refuse(why, true))?;
-        if level.counts {
-            let here = &self.fleet.shape(shape).requirements;
-            let pod = &constraints.requirements;
-            match self.topology.narrow(class, &level.own, pod, number, here) {
-                Narrowed::No => return Err(refuse(Misfit::Topology, false)),
-                Narrowed::Yes(added) if added.is_empty() => {}
-                Narrowed::Yes(added) => {
-                    for_good = false;
-                    let narrowed = self.fleet.narrow(shape, &added);
-                    shape = narrowed.ok_or(refuse(Misfit::NoOffering, false))?;
-                }
-            }
-        }
+        let for_good = |why| Refusal { why, for_good: true };
+        let shape = self.fleet.combine(shape, level.id, constraints).map_err(for_good)?;
         let Some(more) = &self.kinds[kind].requests else {
-            return Err(refuse(Misfit::Resources, true));
+            return Err(for_good(Misfit::Resources));
         };
         requests.iter_mut().zip(more).for_each(|(sum, amount)| *sum = sum.saturating_add(*amount));
         let found = self.fleet.shape(shape);
         types.and(&found.types);
         if types.is_empty() {
-            return Err(refuse(Misfit::NoOffering, for_good));
+            return Err(for_good(Misfit::NoOffering));
         }
         let types = self.fleet.fitting(found.pool, &requests, &types);
         if types.is_empty() {
-            return Err(refuse(Misfit::Resources, for_good));
+            return Err(for_good(Misfit::Resources));
         }
         if !self.fleet.min_values_hold(shape, &types) {
-            return Err(refuse(Misfit::MinValues, for_good));
+            return Err(for_good(Misfit::MinValues));
         }
+        if !level.counts {
+            return Ok((shape, requests, types));
+        }
+        let (shape, types) = self.narrow(class, level, number, shape, types)?;
         Ok((shape, requests, types))
+    }
+
+    /// The topology rules' part of [`Self::grow`].
+    fn narrow(
+        &mut self,
+        class: usize,
+        level: &Level,
+        number: usize,
+        shape: usize,
+        mut types: TypeSet,
+    ) -> Result<(usize, TypeSet), Refusal> {
+        let for_now = |why| Refusal { why, for_good: false };
+        let here = &self.fleet.shape(shape).requirements;
+        let pod = &self.constraints[level.id].requirements;
+        let added = match self.topology.narrow(class, &level.own, pod, number, here) {
+            Narrowed::No { for_good } => return Err(Refusal { why: Misfit::Topology, for_good }),
+            Narrowed::Yes(added) if added.is_empty() => return Ok((shape, types)),
+            Narrowed::Yes(added) => added,
+        };
+        let narrowed = self.fleet.narrow(shape, &added).ok_or(for_now(Misfit::NoOffering))?;
+        if narrowed != shape {
+            types.and(&self.fleet.shape(narrowed).types);
+            if types.is_empty() {
+                return Err(for_now(Misfit::NoOffering));
+            }
+            if !self.fleet.min_values_hold(narrowed, &types) {
+                return Err(for_now(Misfit::MinValues));
+            }
+        }
+        Ok((narrowed, types))
     }
 
     /// A new NodeClaim of the first pool that can hold the pod.
@@ -474,7 +479,6 @@ impl<'a> Round<'a> {
         let index = self.claims.len();
         let ports = self.input.classes[class].host_ports.clone();
         self.claims.push(Claim { shape, requests, types, ports, pods: 1 });
-        self.by_pods.insert((1, index));
         self.topology.record(class, number, &self.fleet.shape(shape).requirements);
         Ok(index)
     }

@@ -249,8 +249,8 @@ fn daemon_sets_and_min_values_narrow_types() {
     assert_eq!(solve(&input).claims.len(), 2);
 }
 
-#[test]
-fn many_pods_over_many_types() {
+/// 600 types of 8 sizes and 3 memory ratios.
+fn large_catalog() -> Catalog {
     let types: Vec<InstanceType> = (0..600)
         .map(|i| {
             let cores = [2, 4, 8, 16, 32, 48, 64, 96][i % 8];
@@ -260,7 +260,12 @@ fn many_pods_over_many_types() {
             kind(&format!("t{i:03}"), cpu, mib, (cores * 8).clamp(29, 250), price)
         })
         .collect();
-    let catalog = Catalog::new(types, &[]);
+    Catalog::new(types, &[])
+}
+
+#[test]
+fn many_pods_over_many_types() {
+    let catalog = large_catalog();
     let pools = [pool(&catalog, "default", "on-demand")];
     let shapes = [("100m", "128Mi"), ("250m", "512Mi"), ("500m", "1Gi"), ("2", "16Gi")];
     let classes: Vec<PodClass> = (0..500)
@@ -275,5 +280,40 @@ fn many_pods_over_many_types() {
     for claim in &solution.claims {
         let largest = claim.types.iter().map(|&i| catalog.allocatable(i)[catalog::CPU]).max();
         assert!(claim.requests[catalog::CPU] <= largest.unwrap());
+    }
+}
+
+#[test]
+fn many_pods_with_topology() {
+    let catalog = large_catalog();
+    let pools = [pool(&catalog, "default", "on-demand")];
+    let classes: Vec<PodClass> = (0..200)
+        .map(|i| {
+            let app = format!("app-{i}");
+            let mut pod = class(&serde_json::json!({
+                "containers": requests(["250m", "500m", "1", "2"][i % 4], "1Gi"),
+                "topologySpreadConstraints": [
+                    { "maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule",
+                      "labelSelector": { "matchLabels": { "app": app } } },
+                    { "maxSkew": 4, "topologyKey": HOSTNAME,
+                      "whenUnsatisfiable": "DoNotSchedule",
+                      "labelSelector": { "matchLabels": { "app": app } } }
+                ]
+            }));
+            pod.labels.insert("app".to_owned(), app);
+            pod
+        })
+        .collect();
+    let solution = run(&catalog, &pools, &[], &classes, &[50; 200]);
+    assert!(solution.all_placed());
+    let mut counts = vec![[0usize; 3]; 200];
+    for (i, placement) in solution.placements.iter().enumerate() {
+        let Placement::New(claim) = placement else { panic!("placed on no claim") };
+        let zone = solution.claims[*claim].requirements.get(ZONE);
+        let zone = zone.listed().unwrap().first().unwrap().as_bytes()[0];
+        counts[i / 50][usize::from(zone - b'a')] += 1;
+    }
+    for by_zone in counts {
+        assert!(by_zone.iter().max().unwrap() - by_zone.iter().min().unwrap() <= 1);
     }
 }

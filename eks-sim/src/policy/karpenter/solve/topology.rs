@@ -38,7 +38,10 @@ pub struct Topology {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Narrowed {
     /// Nowhere.
-    No,
+    No {
+        /// Counts only grow during a round, so that this will not change.
+        for_good: bool,
+    },
     /// With these further requirements on the node (none for hostname rules).
     Yes(Vec<(String, Requirement)>),
 }
@@ -124,14 +127,16 @@ impl Topology {
         for &index in own {
             let group = &self.groups[index];
             if !group.narrow_own(class, pod, node, node_requirements, &mut out) {
-                return Narrowed::No;
+                let for_good =
+                    group.term.key == HOSTNAME && group.term.kind != TopologyKind::Affinity;
+                return Narrowed::No { for_good };
             }
         }
         for &index in &self.inverse[class] {
             let group = &self.groups[index];
             if group.term.key == HOSTNAME {
                 if count_at(&group.owner_hosts, node) > 0 {
-                    return Narrowed::No;
+                    return Narrowed::No { for_good: true };
                 }
                 continue;
             }
@@ -144,7 +149,7 @@ impl Topology {
             let free = group.domains.keys().filter(|d| !taken.contains(d) && here.has(d));
             let free = Requirement::of(free.cloned());
             if free.listed().is_none_or(|list| list.is_empty()) {
-                return Narrowed::No;
+                return Narrowed::No { for_good: false };
             }
             out.push((group.term.key.clone(), free));
         }
