@@ -263,9 +263,9 @@ fn finished(pod: PodId, well: bool, cx: &mut Cx<'_>) {
     if !works(pod, cx) {
         return;
     }
-    let Some(m) = cx.machines_mut().pod_mut(pod).filter(|m| m.stage == Stage::Running) else {
+    if !at_stage(pod, Stage::Running, cx) {
         return;
-    };
+    }
     let Some(p) = cx.api().pods.get(pod) else { return };
     let (template, key, restarts) = (p.template, p.key, p.restarts);
     let terminating = p.is_terminating();

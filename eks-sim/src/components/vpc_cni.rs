@@ -195,7 +195,7 @@ impl VpcCni {
             }
             Err(_) => {
                 if let Some(m) = cx.machines_mut().pod_mut(pod) {
-                    m.refused = true;
+                    m.refusals += 1;
                 }
                 cx.emit(Change::PodAddressRefused(pod));
             }

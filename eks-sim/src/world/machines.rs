@@ -34,8 +34,8 @@ pub struct MachinePod {
     pub address: Option<u32>,
     /// When it got the address.
     pub addressed: SimTime,
-    /// Whether it was refused an address.
-    pub refused: bool,
+    /// How often it was refused an address.
+    pub refusals: u32,
     /// Capacity in cores it can use for requests.
     pub cores: f64,
     /// When it began to serve requests; `NEVER` while it does not.
@@ -138,7 +138,7 @@ impl Machines {
             stage: Stage::Unseen,
             address: None,
             addressed: SimTime::NEVER,
-            refused: false,
+            refusals: 0,
             cores: 0.0,
             serving_since: SimTime::NEVER,
         });
