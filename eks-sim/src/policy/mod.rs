@@ -1,11 +1,11 @@
 //! Pure decision code that mirrors upstream algorithms: values in, decisions out. No clock,
 //! agenda, draws or logging; nothing here may import `engine` or above.
 
-pub mod hpa;
-pub mod kube_scheduler;
-pub mod vpc_cni;
-pub mod vpa;
-pub mod workloads;
 pub mod cluster_autoscaler;
-pub mod traffic;
+pub mod hpa;
 pub mod karpenter;
+pub mod kube_scheduler;
+pub mod traffic;
+pub mod vpa;
+pub mod vpc_cni;
+pub mod workloads;

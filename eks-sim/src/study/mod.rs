@@ -2,15 +2,16 @@
 
 pub mod compare;
 pub mod conformance;
-pub mod stats;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod objectives;
 pub mod replicate;
-mod small_stats;
+mod samples;
+pub mod stats;
 pub mod summary;
 
-pub use small_stats::{Estimate, round_significant};
+pub use samples::round_significant;
+pub use stats::Estimate;
 
 use crate::observe::outcome::Outcome;
 use crate::units::Span;
