@@ -5,7 +5,8 @@
 //! is narrower than what two independent studies would give.
 
 use super::replicate::Row;
-use super::small_stats::Estimate;
+use super::samples::{estimate as sample, scaled};
+use super::stats::Estimate;
 use crate::observe::metrics::{Better, columns};
 use serde::Serialize;
 
@@ -85,15 +86,15 @@ fn pair(base: &Named<'_>, other: &Named<'_>) -> Comparison {
         let values = |row: &Row| row.values.get(i).copied().unwrap_or(f64::NAN);
         let both = pairs.iter().map(|(a, b)| (values(a), values(b)));
         let both = both.filter(|(a, b)| a.is_finite() && b.is_finite());
-        let base = Estimate::of(both.clone().map(|(a, _)| a))?;
-        let difference = Estimate::of(both.clone().map(|(a, b)| b - a))?;
+        let base = sample(both.clone().map(|(a, _)| a))?;
+        let difference = sample(both.clone().map(|(a, b)| b - a))?;
         Some(Difference {
             column: column.name(),
             unit: column.metric.unit,
             base,
-            other: Estimate::of(both.map(|(_, b)| b))?,
+            other: sample(both.map(|(_, b)| b))?,
             difference,
-            relative: (base.mean != 0.0).then(|| difference.scaled(1.0 / base.mean.abs())),
+            relative: (base.mean != 0.0).then(|| scaled(&difference, 1.0 / base.mean.abs())),
             verdict: change(&difference, column.metric.better),
         })
     };

@@ -8,10 +8,12 @@ pub mod objectives;
 pub mod replicate;
 pub mod run;
 mod small_stats;
+mod samples;
 pub mod stats;
 pub mod summary;
 
-pub use small_stats::{Estimate, round_significant};
+pub use samples::round_significant;
+pub use stats::Estimate;
 
 use crate::observe::outcome::Outcome;
 use crate::units::Span;

@@ -1,7 +1,7 @@
 //! Whether objectives hold: the mean over replications with its 95 % interval against a bound.
 
 use super::replicate::{Row, column_estimate};
-use super::small_stats::Estimate;
+use super::stats::Estimate;
 use crate::observe::metrics::{Column, METRICS, columns};
 use crate::spec::scenario::{BoundValue, ObjectiveSpec};
 use crate::units::math;

@@ -10,7 +10,8 @@
 //! that is 116 KB a replication and every one of 1,000 is kept. Besides, a wave's series exist
 //! once while it is folded. The full record of one replication is kept, of the others nothing.
 
-use super::{Estimate, Replicate, small_stats};
+use super::samples::{estimate as sample, quantile_sorted};
+use super::{Estimate, Replicate};
 use crate::observe::outcome::{
     CostLine, Detail, Diagnosis, Outcome, ReasonCount, SeriesLine, SubnetSummary,
 };
@@ -157,7 +158,7 @@ impl Study {
 /// The estimate of a column over some replications.
 #[must_use]
 pub fn column_estimate(rows: &[Row], column: usize) -> Option<Estimate> {
-    Estimate::of(rows.iter().map(|r| r.values.get(column).copied().unwrap_or(f64::NAN)))
+    sample(rows.iter().map(|r| r.values.get(column).copied().unwrap_or(f64::NAN)))
 }
 
 /// Runs a study. `progress` is called after each replication, from any thread.
@@ -325,7 +326,7 @@ impl Fold {
             column.extend(self.kept.iter().filter_map(|points| points.get(at)).copied());
             column.sort_unstable_by(f32::total_cmp);
             for (values, &q) in quantiles.iter_mut().zip(&BAND_QUANTILES) {
-                values.push(small_stats::quantile_sorted(&column, q));
+                values.push(quantile_sorted(&column, q));
             }
         }
         Band { name: line.name, object: line.object, unit: line.unit, mean, quantiles }

@@ -2,7 +2,8 @@
 
 use super::objectives::{ObjectiveResult, Verdict, judge};
 use super::replicate::{Ended, Row, Study, column_estimate};
-use super::small_stats::Estimate;
+use super::samples::estimate as sample;
+use super::stats::Estimate;
 use super::{StudyInfo, objectives};
 use crate::observe::metrics::columns;
 use serde::Serialize;
@@ -229,9 +230,8 @@ fn cost(rows: &[Row], monthly: f64) -> Vec<CostSummary> {
     let sums = by_key(rows, |row| {
         row.cost.iter().map(|l| (l.component.as_str(), l.amount.usd() * monthly)).collect()
     });
-    let estimates = sums
-        .into_iter()
-        .filter_map(|(name, values)| Some((name, Estimate::of(values.into_iter())?)));
+    let estimates =
+        sums.into_iter().filter_map(|(name, values)| Some((name, sample(values.into_iter())?)));
     let mut list: Vec<_> = estimates
         .map(|(name, usd)| CostSummary { component: name.to_owned(), usd, share: 0.0 })
         .collect();
@@ -254,7 +254,7 @@ fn limits(rows: &[Row]) -> Vec<LimitSummary> {
     for (key, values) in counts {
         let wait = waits.remove(&key).unwrap_or_default();
         let (Some(count), Some(wait_seconds)) =
-            (Estimate::of(values.into_iter()), Estimate::of(wait.into_iter()))
+            (sample(values.into_iter()), sample(wait.into_iter()))
         else {
             continue;
         };
@@ -272,7 +272,7 @@ fn limits(rows: &[Row]) -> Vec<LimitSummary> {
 fn subnets(rows: &[Row]) -> Vec<SubnetEstimate> {
     let Some(first) = rows.first() else { return Vec::new() };
     let estimate = |i: usize, value: fn(&crate::observe::outcome::SubnetSummary) -> f64| {
-        Estimate::of(rows.iter().filter_map(move |r| r.subnets.get(i)).map(value))
+        sample(rows.iter().filter_map(move |r| r.subnets.get(i)).map(value))
     };
     let one = |(i, subnet): (usize, &crate::observe::outcome::SubnetSummary)| {
         Some(SubnetEstimate {
