@@ -7,7 +7,6 @@ pub(crate) mod fake;
 pub mod objectives;
 pub mod replicate;
 pub mod run;
-mod small_stats;
 mod samples;
 pub mod stats;
 pub mod summary;

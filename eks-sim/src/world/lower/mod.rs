@@ -12,7 +12,7 @@ mod traffic;
 
 use super::model::{Limits, Model, SchedulerObjects};
 use super::settings::Settings;
-use crate::catalog::{Defaults, Overrides, Region};
+use crate::catalog::{Defaults, Overrides};
 use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
 use crate::units::{IdVec, Span};
