@@ -6,8 +6,10 @@
 //! * Pods with equal node wishes and tolerations share a row of static verdicts, pods with equal
 //!   requests a row of resource scores. Cells are filled when first looked at and forgotten for
 //!   touched nodes only.
-//! * Pods that a spread selector counts are kept by node and domain per (namespace, selector).
+//! * Pods that a spread selector or an affinity term counts, and pods that carry a term, are kept
+//!   by node and domain.
 
+mod affinity;
 mod groups;
 mod place;
 
@@ -81,6 +83,7 @@ struct Plan {
     fixed: u32,
     soft: Vec<Spread>,
     hard: Vec<Spread>,
+    affinity: affinity::Plan,
     /// Whether soft constraints leave out nodes that lack a key.
     require_all: bool,
     weights: Weights,
@@ -93,6 +96,7 @@ struct Weights {
     affinity: i64,
     image: i64,
     spread: i64,
+    pod_affinity: i64,
 }
 
 /// Touches of nodes, oldest first.
@@ -139,8 +143,6 @@ pub(super) struct Fast {
     /// Plans of older versions are made anew.
     plan_version: u64,
     groups: Groups,
-    /// Pods on nodes that have pod-affinity terms.
-    affine_pods: u64,
     /// Changes so far; equal numbers mean an equal state.
     version: u64,
     /// Last failure by class with the state's version.
@@ -186,6 +188,7 @@ impl Fast {
     /// Namespace labels changed.
     pub(super) fn forget_terms(&mut self) {
         self.version += 1;
+        self.plan_version += 1;
     }
     /// Services or workloads changed: default constraints may have other selectors.
     pub(super) fn forget_defaults(&mut self) {
@@ -194,7 +197,7 @@ impl Fast {
     }
     /// A pod began (-1) or ceased (1) to be deleted.
     pub(super) fn count_live(&mut self, class: ClassId, node: NodeKey, delta: i64) {
-        self.groups.count(class, node, delta);
+        self.groups.count(class, node, 0, delta);
         self.version += 1;
     }
     /// A pod came to (1) or left (-1) a node.
@@ -208,12 +211,7 @@ impl Fast {
     ) {
         self.groups.know(id, class);
         self.groups.count_all(id, delta);
-        if !terminating {
-            self.groups.count(id, node, delta);
-        }
-        if !class.pod_terms().is_empty() {
-            self.affine_pods = self.affine_pods.saturating_add_signed(delta);
-        }
+        self.groups.count(id, node, delta, if terminating { 0 } else { delta });
         self.touched.push(node);
         self.version += 1;
     }

@@ -4,13 +4,14 @@ use super::super::class::{SpreadConstraint, WhenUnsatisfiable};
 use super::super::framework::Cx;
 use super::super::plugins::pod_topology_spread_score::{domain_weight, score_for_count};
 use super::super::plugins::{
-    image_locality, node_affinity, node_name, node_resources_balanced_allocation,
+    image_locality, inter_pod_affinity_score, node_affinity, node_name, node_resources_balanced_allocation,
     node_resources_fit, node_unschedulable, pod_topology_spread, taint_toleration,
 };
 use super::super::profile::Plugin;
 use super::super::schedule::{Placement, PodToSchedule, Unschedulable};
 use super::super::{Cache, ClassId, NodeInfo, NodeKey, NodeStatic, num_feasible_nodes_to_find};
-use super::groups::{Groups, NO_DOMAIN};
+use super::affinity::Rules;
+use super::groups::{Counted, Groups, NO_DOMAIN};
 use super::{Fast, NO_FIT, Plan, Spread, StaticCell, UNKNOWN, Weights};
 use std::sync::Arc;
 
@@ -63,13 +64,13 @@ impl Fast {
     ) -> Option<Result<(Placement, usize), Box<Unschedulable>>> {
         let class = cache.class_info(id);
         let cx = Cx { cache, id, class, args: cache.profile_of(class) };
-        if self.affine_pods > 0 && cx.args.has(Plugin::InterPodAffinity) {
-            return None;
-        }
         if let Some(failure) = self.failure(id) {
             return Some(Err(Box::new((**failure).clone())));
         }
-        let plan = self.plan(&cx)?;
+        let mut plan = self.plan(&cx)?;
+        if cx.args.has(Plugin::InterPodAffinity) {
+            plan.affinity.learn(&cx, &mut self.groups);
+        }
         let placed = self.run(&cx, &plan, tie);
         self.plans[id.index()] = Some(plan);
         placed.map(Ok)
@@ -114,9 +115,14 @@ impl Fast {
         if soft.is_empty() {
             weights.spread = 0;
         }
+        let mut affinity = super::affinity::Plan::default();
+        if cx.args.has(Plugin::InterPodAffinity) {
+            affinity = super::affinity::Plan::new(cx, &mut self.groups);
+        }
         let own = class.spread.as_ref().is_ok_and(|s| !s.is_empty());
         let require_all = own || !cx.args.system_defaults;
-        Some(Plan { version: self.plan_version, shape, fixed, soft, hard, require_all, weights })
+        let version = self.plan_version;
+        Some(Plan { version, shape, fixed, soft, hard, affinity, require_all, weights })
     }
     fn spreads(&mut self, cx: &Cx<'_>, all: Vec<SpreadConstraint>) -> Vec<Spread> {
         let hostname = cx.cache.symbols().lookup("kubernetes.io/hostname");
@@ -124,8 +130,8 @@ impl Fast {
         for constraint in all {
             let topology = self.groups.topology(constraint.key, cx.cache);
             let counted = !constraint.selector.is_everything();
-            let group = counted
-                .then(|| self.groups.group(cx.class.namespace, &constraint.selector, cx.cache));
+            let key = Counted::Selected(cx.class.namespace, constraint.selector.clone());
+            let group = counted.then(|| self.groups.group(key, cx.cache));
             let is_hostname = Some(constraint.key) == hostname;
             let hard = constraint.when == WhenUnsatisfiable::DoNotSchedule;
             if let Some(g) = group.filter(|_| hard || !is_hostname) {
@@ -147,7 +153,7 @@ impl Fast {
         plan: &Plan,
         tie: &mut dyn FnMut(u32) -> u32,
     ) -> Option<(Placement, usize)> {
-        let hard = self.hard(cx, plan)?;
+        let hard = (self.hard(cx, plan)?, plan.affinity.rules(&self.groups));
         let count = self.order.len();
         let percentage = cx.args.profile.percentage_of_nodes_to_score;
         let scores = !cx.args.profile.weights.is_empty();
@@ -177,7 +183,7 @@ impl Fast {
         &mut self,
         cx: &Cx<'_>,
         plan: &Plan,
-        hard: &[Hard],
+        (hard, rules): &(Vec<Hard>, Rules),
         range: std::ops::Range<usize>,
         wanted: usize,
         feasible: &mut Vec<u32>,
@@ -201,7 +207,10 @@ impl Fast {
             if *shape == UNKNOWN {
                 *shape = shape_cell(cx, *node);
             }
-            if *shape != NO_FIT && hard.iter().all(|h| h.allows(&self.groups, *node)) {
+            if *shape != NO_FIT
+                && hard.iter().all(|h| h.allows(&self.groups, *node))
+                && rules.allow(&self.groups, *node)
+            {
                 feasible.push(position);
             }
         }
@@ -259,6 +268,14 @@ impl Fast {
         }
         if plan.weights.spread > 0 {
             self.add_spread(cx, plan, feasible, &mut totals);
+        }
+        if plan.weights.pod_affinity > 0
+            && let Some(raw) = plan.affinity.raw(&self.groups, &self.order, feasible)
+        {
+            let scores = inter_pod_affinity_score::normalized(&raw);
+            for (score, total) in scores.iter().zip(&mut totals) {
+                *total += plan.weights.pod_affinity * score;
+            }
         }
         let top = totals.iter().copied().max()?;
         let ties = totals.iter().filter(|t| **t == top).count();
@@ -475,6 +492,7 @@ fn score_weights(cx: &Cx<'_>) -> Weights {
         },
         image: weight_of(cx, Plugin::ImageLocality),
         spread: weight_of(cx, Plugin::PodTopologySpread),
+        pod_affinity: weight_of(cx, Plugin::InterPodAffinity),
     }
 }
 
@@ -486,8 +504,7 @@ fn includes_all(cx: &Cx<'_>, c: &SpreadConstraint) -> bool {
 /// Whether the tables cover the class.
 fn is_covered(cx: &Cx<'_>) -> bool {
     let class = cx.class;
-    let terms = !cx.args.has(Plugin::InterPodAffinity)
-        || class.terms.as_ref().is_ok_and(super::super::class::PodTerms::is_empty);
+    let terms = !cx.args.has(Plugin::InterPodAffinity) || class.terms.is_ok();
     let mut node_set = None;
     let named = cx.args.has(Plugin::NodeAffinity)
         && (node_affinity::pre_filter(cx, &mut node_set).is_err() || node_set.is_some());
