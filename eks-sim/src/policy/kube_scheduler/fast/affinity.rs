@@ -57,8 +57,8 @@ impl Plan {
             let counts = matched(cx, groups, term);
             out.weighted.push((weight, counts));
         }
-        out.ignores_preferences = out.weighted.is_empty()
-            && cx.args.profile.ignore_preferred_terms_of_existing_pods;
+        out.ignores_preferences =
+            out.weighted.is_empty() && cx.args.profile.ignore_preferred_terms_of_existing_pods;
         out
     }
     /// Takes terms into account that other pods were found to carry since the last time.
@@ -137,6 +137,10 @@ fn matched(cx: &Cx<'_>, groups: &mut Groups, term: AffinityTerm) -> Counts {
 }
 
 impl Rules {
+    /// Whether nothing is forbidden or required.
+    pub(super) fn is_empty(&self) -> bool {
+        self.forbidden.is_empty() && self.required.is_empty()
+    }
     /// Whether the node's domains let the pod in.
     pub(super) fn allow(&self, groups: &Groups, node: NodeKey) -> bool {
         let domain = |t: TopologyId| groups.topology_info(t).domain(node);

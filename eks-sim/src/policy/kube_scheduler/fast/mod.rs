@@ -12,6 +12,7 @@
 mod affinity;
 mod groups;
 mod place;
+mod spread;
 
 pub(super) use place::place;
 
@@ -42,23 +43,37 @@ struct ShapeRow {
     seen: u64,
 }
 
-/// What only the Node object decides, by list position.
-#[derive(Clone, Copy, Debug, Default)]
-struct StaticCell {
-    known: bool,
-    /// Passes the static filters.
-    passes: bool,
-    /// PreferNoSchedule taints not tolerated.
-    taint: u8,
-    /// Sum of preferred affinity weights.
-    affinity: i32,
-}
+/// A static cell that has to be computed.
+const STATE_UNKNOWN: u8 = 0;
+/// A static cell of a node that passes the static filters.
+const STATE_PASSES: u8 = 1;
+/// A static cell of a node that does not.
+const STATE_FAILS: u8 = 2;
 
-/// Static verdicts of one set of wishes by list position.
+/// What only the Node object decides, for one set of wishes, by list position.
 #[derive(Clone, Debug)]
 struct StaticRow {
-    cells: Vec<StaticCell>,
+    states: Vec<u8>,
+    /// PreferNoSchedule taints not tolerated.
+    taints: Vec<u8>,
+    /// Sums of preferred affinity weights.
+    affinities: Vec<i32>,
+    /// Whether some taint count was ever above 0.
+    any_taint: bool,
+    /// Changes already taken in.
     seen: u64,
+}
+
+impl StaticRow {
+    fn new(len: usize, seen: u64) -> Self {
+        Self {
+            states: vec![STATE_UNKNOWN; len],
+            taints: vec![0; len],
+            affinities: vec![0; len],
+            any_taint: false,
+            seen,
+        }
+    }
 }
 
 type ShapeKey = (u8, Resources, Resources);
@@ -165,7 +180,9 @@ impl Fast {
             row.cells = permuted(&row.cells, &from, UNKNOWN);
         }
         for row in &mut self.statics {
-            row.cells = permuted(&row.cells, &from, StaticCell::default());
+            row.states = permuted(&row.states, &from, STATE_UNKNOWN);
+            row.taints = permuted(&row.taints, &from, 0);
+            row.affinities = permuted(&row.affinities, &from, 0);
         }
         self.order = Arc::clone(order);
         self.version += 1;
@@ -251,8 +268,7 @@ impl Fast {
             self.static_index.clear();
             self.plan_version += 1;
         }
-        let cells = vec![StaticCell::default(); self.order.len()];
-        self.statics.push(StaticRow { cells, seen: self.changed.end() });
+        self.statics.push(StaticRow::new(self.order.len(), self.changed.end()));
         let i = self.statics.len() as u32 - 1;
         self.static_index.insert(key, i);
         i
@@ -277,12 +293,12 @@ impl Fast {
         match self.changed.since(row.seen) {
             Some(nodes) => {
                 for node in nodes {
-                    if let Some(cell) = row.cells.get_mut(at(node)) {
-                        cell.known = false;
+                    if let Some(state) = row.states.get_mut(at(node)) {
+                        *state = STATE_UNKNOWN;
                     }
                 }
             }
-            None => row.cells.iter_mut().for_each(|c| c.known = false),
+            None => row.states.fill(STATE_UNKNOWN),
         }
         row.seen = self.changed.end();
     }

@@ -1,0 +1,197 @@
+//! PodTopologySpread's score from the counts.
+
+use super::super::NodeKey;
+use super::super::framework::Cx;
+use super::super::plugins::pod_topology_spread;
+use super::super::plugins::pod_topology_spread_score::{domain_weight, score_for_count};
+use super::groups::NO_DOMAIN;
+use super::place::{includes_all, narrow, parts};
+use super::{Fast, Plan, Spread};
+
+/// Buffers that keep their memory from one decision to the next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
+    raw: Vec<i64>,
+    /// Pods by position, all 0 between decisions.
+    hosts: Vec<u32>,
+    counts: Vec<i64>,
+    sums: Vec<f64>,
+    /// Domain of each feasible node; the number of domains stands for none.
+    domains: Vec<u32>,
+    seen: Vec<bool>,
+    values: Vec<f64>,
+    table: Vec<i32>,
+}
+
+impl Fast {
+    /// Adds the weighted, normalised scores of the soft constraints.
+    pub(super) fn add_spread(
+        &mut self,
+        cx: &Cx<'_>,
+        plan: &Plan,
+        feasible: &[u32],
+        totals: &mut [i32],
+    ) {
+        let mut scratch = std::mem::take(&mut self.scratch.spread);
+        let order = &*self.order;
+        let topologies = || plan.soft.iter().map(|s| self.groups.topology_info(s.topology));
+        let complete = !plan.require_all || topologies().all(|t| t.labelled == order.len());
+        let has_all = |node: NodeKey| topologies().all(|t| t.domain(node) != NO_DOMAIN);
+        let kept = |p: u32| complete || has_all(order[p as usize]);
+        let kept_nodes =
+            if complete { feasible.len() } else { feasible.iter().filter(|p| kept(**p)).count() };
+        scratch.sums.clear();
+        scratch.sums.resize(feasible.len(), 0.0);
+        for s in &plan.soft {
+            if s.is_hostname {
+                self.add_hosts(s, domain_weight(kept_nodes), feasible, &mut scratch);
+            } else if complete {
+                let trivial = includes_all(cx, &s.constraint);
+                let included = |node: NodeKey| is_included(cx, s, node);
+                self.count(s, if trivial { None } else { Some(&included) }, &mut scratch);
+                self.add_domains(s, feasible, |_| true, &mut scratch);
+            } else {
+                let included = |node: NodeKey| has_all(node) && is_included(cx, s, node);
+                self.count(s, Some(&included), &mut scratch);
+                self.add_domains(s, feasible, kept, &mut scratch);
+            }
+        }
+        let Scratch { raw, sums, table, .. } = &mut scratch;
+        raw.clear();
+        raw.extend(sums.iter().map(|s| rounded(*s)));
+        if complete {
+            normalise(raw, plan.weights.spread, |_| true, table, totals);
+        } else {
+            normalise(raw, plan.weights.spread, |i| kept(feasible[i]), table, totals);
+        }
+        self.scratch.spread = scratch;
+    }
+    /// Counts pods by domain.
+    fn count(&self, s: &Spread, included: Option<&dyn Fn(NodeKey) -> bool>, scratch: &mut Scratch) {
+        match s.group {
+            Some(g) => self.groups.by_domain(g, s.topology, included, &mut scratch.counts),
+            None => {
+                let domains = self.groups.topology_info(s.topology).nodes.len();
+                scratch.counts.clear();
+                scratch.counts.resize(domains, 0);
+            }
+        }
+    }
+    fn add_domains(
+        &self,
+        s: &Spread,
+        feasible: &[u32],
+        kept: impl Fn(u32) -> bool,
+        scratch: &mut Scratch,
+    ) {
+        let t = self.groups.topology_info(s.topology);
+        let order = &*self.order;
+        let none = t.nodes.len();
+        let Scratch { domains, seen, values, counts, sums, .. } = scratch;
+        domains.clear();
+        domains.extend(feasible.iter().map(|p| t.domain(order[*p as usize]).min(none as u32)));
+        seen.clear();
+        seen.resize(none + 1, false);
+        for (p, domain) in feasible.iter().zip(&*domains) {
+            seen[*domain as usize] |= kept(*p);
+        }
+        let weight = domain_weight(seen.iter().filter(|s| **s).count());
+        let skew = s.constraint.max_skew;
+        values.clear();
+        values.extend(counts.iter().map(|c| score_for_count(*c, skew, weight)));
+        // Nodes without the key get nothing from this constraint.
+        values.push(0.0);
+        for (domain, sum) in domains.iter().zip(sums) {
+            *sum += values[*domain as usize];
+        }
+    }
+    fn add_hosts(&self, s: &Spread, weight: f64, feasible: &[u32], scratch: &mut Scratch) {
+        let t = self.groups.topology_info(s.topology);
+        let skew = s.constraint.max_skew;
+        let empty = score_for_count(0, skew, weight);
+        let all_labelled = t.labelled == self.order.len();
+        let Scratch { hosts, sums, .. } = scratch;
+        hosts.resize(self.order.len().max(hosts.len()), 0);
+        let position =
+            |node: &NodeKey| self.positions.get(*node as usize).map_or(usize::MAX, |p| *p as usize);
+        let entries = s.group.map(|g| self.groups.entries(g));
+        for (node, count) in entries.into_iter().flatten() {
+            if let Some(h) = hosts.get_mut(position(node)) {
+                *h = *count;
+            }
+        }
+        for (p, sum) in feasible.iter().zip(sums) {
+            let pods = hosts[*p as usize];
+            if all_labelled || t.domain(self.order[*p as usize]) != NO_DOMAIN {
+                *sum += match pods {
+                    0 => empty,
+                    _ => score_for_count(i64::from(pods), skew, weight),
+                };
+            }
+        }
+        for node in entries.into_iter().flat_map(|e| e.keys()) {
+            if let Some(h) = hosts.get_mut(position(node)) {
+                *h = 0;
+            }
+        }
+    }
+}
+
+fn is_included(cx: &Cx<'_>, s: &Spread, node: NodeKey) -> bool {
+    let included = |(_, n)| pod_topology_spread::is_included(cx, &s.constraint, n);
+    parts(cx, node).is_some_and(included)
+}
+
+/// Upstream's rounding (half away from zero), without a call for the usual non-negative sums.
+fn rounded(x: f64) -> i64 {
+    if !(0.0..1e15).contains(&x) {
+        return f64::round(x) as i64;
+    }
+    let whole = x as i64;
+    whole + i64::from(x - whole as f64 >= 0.5)
+}
+
+fn normalise(
+    raw: &[i64],
+    weight: i64,
+    kept: impl Fn(usize) -> bool,
+    table: &mut Vec<i32>,
+    totals: &mut [i32],
+) {
+    let (mut max, mut min) = (i64::MIN, i64::MAX);
+    for (i, r) in raw.iter().enumerate() {
+        if kept(i) {
+            (max, min) = (max.max(*r), min.min(*r));
+        }
+    }
+    if max < min {
+        return;
+    }
+    let score = |r: i64| narrow(weight * if max == 0 { 100 } else { 100 * (max + min - r) / max });
+    let parts = raw.iter().zip(totals).enumerate().filter(|(i, _)| kept(*i));
+    let range = max - min;
+    if range < raw.len() as i64 {
+        // Few distinct values: one division each.
+        table.clear();
+        table.extend((min..=max).map(score));
+        for (_, (r, total)) in parts {
+            *total += table[(r - min) as usize];
+        }
+    } else {
+        for (_, (r, total)) in parts {
+            *total += score(*r);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_half_away_from_zero() {
+        for x in [0.0, 0.499_999_999_999_999_94, 0.5, 1.5, 2.4999, 1e9 + 0.5, -0.5, -1.5, 7.0] {
+            assert_eq!(rounded(x), f64::round(x) as i64, "{x}");
+        }
+    }
+}
