@@ -30,6 +30,8 @@ pub(super) struct Topology {
     pub(super) nodes: Vec<u32>,
     /// Nodes that have the key.
     pub(super) labelled: usize,
+    /// Changes so far.
+    pub(super) version: u64,
 }
 
 impl Topology {
@@ -43,6 +45,7 @@ impl Topology {
             self.labelled -= 1;
         }
         self.domains[i] = NO_DOMAIN;
+        self.version += 1;
         if let Some(value) = value {
             let next = self.nodes.len() as u32;
             let domain = *self.index.entry(value).or_insert(next);

@@ -158,6 +158,8 @@ pub(super) struct Fast {
     /// Plans of older versions are made anew.
     plan_version: u64,
     groups: Groups,
+    /// Node lists so far.
+    orders: u64,
     /// Changes so far; equal numbers mean an equal state.
     version: u64,
     /// Last failure by class with the state's version.
@@ -185,6 +187,7 @@ impl Fast {
             row.affinities = permuted(&row.affinities, &from, 0);
         }
         self.order = Arc::clone(order);
+        self.orders += 1;
         self.version += 1;
     }
     /// Before a node's object changes.

@@ -161,7 +161,8 @@ impl Fast {
         let scores = !cx.args.profile.weights.is_empty();
         let wanted = num_feasible_nodes_to_find(percentage, count as i64) as usize;
         let wanted = if scores { wanted } else { 1 };
-        let start = cx.cache.next_start;
+        // Nodes may have gone since the position was set.
+        let start = cx.cache.next_start % count.max(1);
         self.catch_up(plan.shape, plan.fixed);
         let mut feasible = std::mem::take(&mut self.scratch.feasible);
         feasible.clear();

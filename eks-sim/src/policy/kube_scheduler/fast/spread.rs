@@ -21,6 +21,18 @@ pub(super) struct Scratch {
     seen: Vec<bool>,
     values: Vec<f64>,
     table: Vec<i32>,
+    /// Topology → domain by list position.
+    placed: Vec<Placed>,
+    /// Feasible nodes that hold pods of the group: index and raw score.
+    holding: Vec<(u32, u32, i64)>,
+}
+
+/// Domains by list position, as of some versions of node list and labels.
+#[derive(Clone, Debug, Default)]
+struct Placed {
+    orders: u64,
+    version: u64,
+    domains: Vec<u32>,
 }
 
 impl Fast {
@@ -33,6 +45,10 @@ impl Fast {
         totals: &mut [i32],
     ) {
         let mut scratch = std::mem::take(&mut self.scratch.spread);
+        if self.add_usual(cx, plan, feasible, totals, &mut scratch).is_some() {
+            self.scratch.spread = scratch;
+            return;
+        }
         let order = &*self.order;
         let topologies = || plan.soft.iter().map(|s| self.groups.topology_info(s.topology));
         let complete = !plan.require_all || topologies().all(|t| t.labelled == order.len());
@@ -65,6 +81,117 @@ impl Fast {
             normalise(raw, plan.weights.spread, |i| kept(feasible[i]), table, totals);
         }
         self.scratch.spread = scratch;
+    }
+    /// The usual case in two passes: at most one hostname and one other constraint, all nodes
+    /// labelled. Nodes without pods of the group score by their domain alone.
+    fn add_usual(
+        &self,
+        cx: &Cx<'_>,
+        plan: &Plan,
+        feasible: &[u32],
+        totals: &mut [i32],
+        scratch: &mut Scratch,
+    ) -> Option<()> {
+        let nodes = self.order.len();
+        let (host, other) = match plan.soft.as_slice() {
+            [h] if h.is_hostname => (Some(h), None),
+            [o] => (None, Some(o)),
+            [h, o] | [o, h] if h.is_hostname && !o.is_hostname => (Some(h), Some(o)),
+            _ => return None,
+        };
+        if plan.soft.iter().any(|s| self.groups.topology_info(s.topology).labelled != nodes) {
+            return None;
+        }
+        let domains = other.map_or(1, |o| self.groups.topology_info(o.topology).nodes.len());
+        if let Some(o) = other {
+            let included = |node: NodeKey| is_included(cx, o, node);
+            let trivial = includes_all(cx, &o.constraint);
+            self.count(o, if trivial { None } else { Some(&included) }, scratch);
+            self.locate(o, scratch);
+        }
+        self.set_hosts(host, nodes, scratch, true);
+        let Scratch { hosts, counts, seen, values, table, placed, holding, .. } = scratch;
+        let empty = Vec::new();
+        let place = other.map_or(&empty, |o| &placed[o.topology as usize].domains);
+        let domain = |p: u32| place.get(p as usize).copied().unwrap_or(0) as usize;
+        seen.clear();
+        seen.resize(domains + 1, false);
+        holding.clear();
+        for (i, p) in (0u32..).zip(feasible) {
+            let pods = hosts[*p as usize];
+            // Nodes that hold pods are looked at one by one below.
+            seen[if pods == 0 { domain(*p) } else { domains }] = true;
+            if pods != 0 {
+                holding.push((i, *p, i64::from(pods)));
+            }
+        }
+        let mut alone = seen.clone();
+        holding.iter().for_each(|(_, p, _)| seen[domain(*p)] = true);
+        let size = seen[..domains].iter().filter(|s| **s).count();
+        let weight = domain_weight(size);
+        let value = |s: &Spread, pods: i64, weight: f64| {
+            score_for_count(pods, s.constraint.max_skew, weight)
+        };
+        values.clear();
+        values.extend(
+            (0..domains).map(|d| {
+                other.map_or(0.0, |o| value(o, counts.get(d).copied().unwrap_or(0), weight))
+            }),
+        );
+        let host_weight = domain_weight(feasible.len());
+        let raw = |d: usize, pods: i64| {
+            rounded(host.map_or(0.0, |h| value(h, pods, host_weight)) + values[d])
+        };
+        let (mut max, mut min) = (i64::MIN, i64::MAX);
+        alone.truncate(domains);
+        for (d, _) in alone.iter().enumerate().filter(|a| *a.1) {
+            let r = raw(d, 0);
+            (max, min) = (max.max(r), min.min(r));
+        }
+        for (_, p, pods) in holding.iter_mut() {
+            *pods = raw(domain(*p), *pods);
+            (max, min) = (max.max(*pods), min.min(*pods));
+        }
+        let weigh = plan.weights.spread;
+        let score =
+            |r: i64| narrow(weigh * if max == 0 { 100 } else { 100 * (max + min - r) / max });
+        table.clear();
+        table.extend(alone.iter().enumerate().map(|(d, s)| if *s { score(raw(d, 0)) } else { 0 }));
+        for (p, total) in feasible.iter().zip(&mut *totals) {
+            *total += table[domain(*p)];
+        }
+        for (i, p, raw) in holding.iter() {
+            totals[*i as usize] += score(*raw) - table[domain(*p)];
+        }
+        self.set_hosts(host, nodes, scratch, false);
+        Some(())
+    }
+    /// Writes the group's pods into `hosts`, or takes them out again.
+    fn set_hosts(&self, host: Option<&Spread>, nodes: usize, scratch: &mut Scratch, on: bool) {
+        let hosts = &mut scratch.hosts;
+        hosts.resize(nodes.max(hosts.len()), 0);
+        let entries = host.and_then(|h| h.group).map(|g| self.groups.entries(g));
+        for (node, count) in entries.into_iter().flatten() {
+            let position = self.positions.get(*node as usize).copied().unwrap_or(u32::MAX);
+            if let Some(h) = hosts.get_mut(position as usize) {
+                *h = if on { *count } else { 0 };
+            }
+        }
+    }
+    /// Brings the domains by position up to date.
+    fn locate(&self, s: &Spread, scratch: &mut Scratch) {
+        let t = self.groups.topology_info(s.topology);
+        let i = s.topology as usize;
+        if scratch.placed.len() <= i {
+            scratch.placed.resize(i + 1, Placed::default());
+        }
+        let placed = &mut scratch.placed[i];
+        let current = (self.orders, t.version);
+        if (placed.orders, placed.version) != current || placed.domains.len() != self.order.len() {
+            (placed.orders, placed.version) = current;
+            placed.domains.clear();
+            placed.domains.extend(self.order.iter().map(|n| t.domain(*n)));
+        }
     }
     /// Counts pods by domain.
     fn count(&self, s: &Spread, included: Option<&dyn Fn(NodeKey) -> bool>, scratch: &mut Scratch) {
@@ -110,16 +237,8 @@ impl Fast {
         let skew = s.constraint.max_skew;
         let empty = score_for_count(0, skew, weight);
         let all_labelled = t.labelled == self.order.len();
-        let Scratch { hosts, sums, .. } = scratch;
-        hosts.resize(self.order.len().max(hosts.len()), 0);
-        let position =
-            |node: &NodeKey| self.positions.get(*node as usize).map_or(usize::MAX, |p| *p as usize);
-        let entries = s.group.map(|g| self.groups.entries(g));
-        for (node, count) in entries.into_iter().flatten() {
-            if let Some(h) = hosts.get_mut(position(node)) {
-                *h = *count;
-            }
-        }
+        self.set_hosts(Some(s), self.order.len(), scratch, true);
+        let Scratch { hosts, sums, .. } = &mut *scratch;
         for (p, sum) in feasible.iter().zip(sums) {
             let pods = hosts[*p as usize];
             if all_labelled || t.domain(self.order[*p as usize]) != NO_DOMAIN {
@@ -129,11 +248,7 @@ impl Fast {
                 };
             }
         }
-        for node in entries.into_iter().flat_map(|e| e.keys()) {
-            if let Some(h) = hosts.get_mut(position(node)) {
-                *h = 0;
-            }
-        }
+        self.set_hosts(Some(s), self.order.len(), scratch, false);
     }
 }
 
