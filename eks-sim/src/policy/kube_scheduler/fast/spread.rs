@@ -93,12 +93,7 @@ impl Fast {
         scratch: &mut Scratch,
     ) -> Option<()> {
         let nodes = self.order.len();
-        let (host, other) = match plan.soft.as_slice() {
-            [h] if h.is_hostname => (Some(h), None),
-            [o] => (None, Some(o)),
-            [h, o] | [o, h] if h.is_hostname && !o.is_hostname => (Some(h), Some(o)),
-            _ => return None,
-        };
+        let (host, other) = usual(&plan.soft)?;
         if plan.soft.iter().any(|s| self.groups.topology_info(s.topology).labelled != nodes) {
             return None;
         }
@@ -249,6 +244,16 @@ impl Fast {
             }
         }
         self.set_hosts(Some(s), self.order.len(), scratch, false);
+    }
+}
+
+/// The hostname and the other constraint, if there is at most one of each.
+fn usual(soft: &[Spread]) -> Option<(Option<&Spread>, Option<&Spread>)> {
+    match soft {
+        [h] if h.is_hostname => Some((Some(h), None)),
+        [o] => Some((None, Some(o))),
+        [h, o] | [o, h] if h.is_hostname && !o.is_hostname => Some((Some(h), Some(o))),
+        _ => None,
     }
 }
 
