@@ -23,6 +23,8 @@ pub(super) struct Scratch {
     table: Vec<i32>,
     /// Topology → domain by list position.
     placed: Vec<Placed>,
+    /// Domain 0 for every position.
+    zeros: Vec<u8>,
     /// Feasible nodes that hold pods of the group: index and raw score.
     holding: Vec<(u32, u32, i64)>,
 }
@@ -32,8 +34,11 @@ pub(super) struct Scratch {
 struct Placed {
     orders: u64,
     version: u64,
-    domains: Vec<u32>,
+    domains: Vec<u8>,
 }
+
+/// Domains that [`Fast::add_usual`] handles.
+const FEW: usize = 256;
 
 impl Fast {
     /// Adds the weighted, normalised scores of the soft constraints.
@@ -98,6 +103,9 @@ impl Fast {
             return None;
         }
         let domains = other.map_or(1, |o| self.groups.topology_info(o.topology).nodes.len());
+        if domains > FEW {
+            return None;
+        }
         if let Some(o) = other {
             let included = |node: NodeKey| is_included(cx, o, node);
             let trivial = includes_all(cx, &o.constraint);
@@ -105,24 +113,14 @@ impl Fast {
             self.locate(o, scratch);
         }
         self.set_hosts(host, nodes, scratch, true);
-        let Scratch { hosts, counts, seen, values, table, placed, holding, .. } = scratch;
-        let empty = Vec::new();
-        let place = other.map_or(&empty, |o| &placed[o.topology as usize].domains);
-        let domain = |p: u32| place.get(p as usize).copied().unwrap_or(0) as usize;
-        seen.clear();
-        seen.resize(domains + 1, false);
-        holding.clear();
-        for (i, p) in (0u32..).zip(feasible) {
-            let pods = hosts[*p as usize];
-            // Nodes that hold pods are looked at one by one below.
-            seen[if pods == 0 { domain(*p) } else { domains }] = true;
-            if pods != 0 {
-                holding.push((i, *p, i64::from(pods)));
-            }
-        }
-        let mut alone = seen.clone();
+        scratch.zeros.resize(nodes, 0);
+        let Scratch { hosts, counts, values, placed, zeros, holding, .. } = &mut *scratch;
+        let place = other.map_or(&*zeros, |o| &placed[o.topology as usize].domains);
+        let domain = |p: u32| usize::from(place.get(p as usize).copied().unwrap_or(0));
+        let alone = mark(feasible, hosts, place, holding);
+        let mut seen = alone;
         holding.iter().for_each(|(_, p, _)| seen[domain(*p)] = true);
-        let size = seen[..domains].iter().filter(|s| **s).count();
+        let size = seen.iter().filter(|s| **s).count();
         let weight = domain_weight(size);
         let value = |s: &Spread, pods: i64, weight: f64| {
             score_for_count(pods, s.constraint.max_skew, weight)
@@ -138,7 +136,6 @@ impl Fast {
             rounded(host.map_or(0.0, |h| value(h, pods, host_weight)) + values[d])
         };
         let (mut max, mut min) = (i64::MIN, i64::MAX);
-        alone.truncate(domains);
         for (d, _) in alone.iter().enumerate().filter(|a| *a.1) {
             let r = raw(d, 0);
             (max, min) = (max.max(r), min.min(r));
@@ -150,11 +147,11 @@ impl Fast {
         let weigh = plan.weights.spread;
         let score =
             |r: i64| narrow(weigh * if max == 0 { 100 } else { 100 * (max + min - r) / max });
-        table.clear();
-        table.extend(alone.iter().enumerate().map(|(d, s)| if *s { score(raw(d, 0)) } else { 0 }));
-        for (p, total) in feasible.iter().zip(&mut *totals) {
-            *total += table[domain(*p)];
+        let mut table = [0; FEW];
+        for (d, entry) in table.iter_mut().enumerate().filter(|(d, _)| alone[*d]) {
+            *entry = score(raw(d, 0));
         }
+        add_by_domain(feasible, place, &table, totals);
         for (i, p, raw) in holding.iter() {
             totals[*i as usize] += score(*raw) - table[domain(*p)];
         }
@@ -185,7 +182,8 @@ impl Fast {
         if (placed.orders, placed.version) != current || placed.domains.len() != self.order.len() {
             (placed.orders, placed.version) = current;
             placed.domains.clear();
-            placed.domains.extend(self.order.iter().map(|n| t.domain(*n)));
+            let few = |n: &NodeKey| u8::try_from(t.domain(*n)).unwrap_or(u8::MAX);
+            placed.domains.extend(self.order.iter().map(few));
         }
     }
     /// Counts pods by domain.
@@ -244,6 +242,37 @@ impl Fast {
             }
         }
         self.set_hosts(Some(s), self.order.len(), scratch, false);
+    }
+}
+
+/// Domains in which a feasible node holds no pod of the group; nodes that hold some go to
+/// `holding` (index, position, pods).
+fn mark(
+    feasible: &[u32],
+    hosts: &[u32],
+    place: &[u8],
+    holding: &mut Vec<(u32, u32, i64)>,
+) -> [bool; FEW] {
+    let mut alone = [false; FEW];
+    holding.clear();
+    for (i, p) in (0u32..).zip(feasible) {
+        let (Some(pods), Some(domain)) = (hosts.get(*p as usize), place.get(*p as usize)) else {
+            continue;
+        };
+        if *pods == 0 {
+            alone[usize::from(*domain)] = true;
+        } else {
+            holding.push((i, *p, i64::from(*pods)));
+        }
+    }
+    alone
+}
+
+fn add_by_domain(feasible: &[u32], place: &[u8], table: &[i32; FEW], totals: &mut [i32]) {
+    for (p, total) in feasible.iter().zip(totals) {
+        if let Some(domain) = place.get(*p as usize) {
+            *total += table[usize::from(*domain)];
+        }
     }
 }
 
