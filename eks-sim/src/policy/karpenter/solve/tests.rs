@@ -138,6 +138,43 @@ fn workshop_inflate_buys_one_m5_large_and_then_a_second() {
     assert_eq!(cheapest(&catalog, &second.claims[0]), "m5.large");
 }
 
+/// Decision on the removal of an m5.large node with `pods` pods of 1Gi beside nodes that stay.
+fn consolidate(pods: usize, stays: &[ExistingNode]) -> super::super::consolidation::Decision {
+    use super::super::consolidation::{Removed, decide};
+    use super::super::disruption::simulated;
+    let catalog = small_catalog();
+    let pools = [pool(&catalog, "default", "on-demand")];
+    let inflate = class(&serde_json::json!({ "containers": requests("0", "1Gi") }));
+    let solution = run(&catalog, &pools, stays, &[inflate], &[pods]);
+    let moved: Vec<usize> = (0..pods).collect();
+    let removed = Removed {
+        instance_type: "m5.large".into(),
+        capacity_type: CapacityType::OnDemand,
+        price: 0.096,
+    };
+    decide(&[removed], &simulated(&solution, &moved, |_| true, &catalog), false)
+}
+
+#[test]
+fn workshop_consolidation_deletes_then_replaces() {
+    use super::super::consolidation::Decision;
+    let catalog = small_catalog();
+    let stays = ExistingNode {
+        name: "n2".into(),
+        labels: [(ZONE.to_owned(), "a".to_owned())].into(),
+        taints: Vec::new(),
+        available: catalog.resources(&amounts(1930, 6903 - 2 * 1024, 27)).unwrap(),
+        ports: Vec::new(),
+        initialized: true,
+        pods: Vec::new(),
+    };
+    // Five pods on two nodes: the three of one fit on the other.
+    assert_eq!(consolidate(3, &[stays]), Decision::Delete);
+    // One pod left: c5.large is cheaper than m5.large.
+    let Decision::Replace { types, .. } = consolidate(1, &[]) else { panic!("no replacement") };
+    assert_eq!(types, [0]);
+}
+
 #[test]
 fn zone_spread_settles_zones_and_keeps_them_level() {
     let catalog = small_catalog();
