@@ -99,15 +99,8 @@ fn run(
             core::iter::repeat_n(Pending { class, created: SimTime::ZERO, uid: "" }, count)
         })
         .collect();
-    solve(&Input {
-        catalog,
-        pools,
-        nodes,
-        classes,
-        daemons: &[],
-        pods: &pods,
-        min_values: MinValuesPolicy::Strict,
-    })
+    let min_values = MinValuesPolicy::Strict;
+    solve(&Input { catalog, pools, nodes, classes, daemons: &[], min_values }, &pods)
 }
 
 fn cheapest<'a>(catalog: &'a Catalog, claim: &NewClaim) -> &'a str {
@@ -130,6 +123,7 @@ fn workshop_inflate_buys_one_m5_large_and_then_a_second() {
         ports: Vec::new(),
         initialized: true,
         pods: vec![(0, 5)],
+        pool: None,
     };
     let second = run(&catalog, &pools, &[node], &[inflate], &[7]);
     assert_eq!(second.placements.iter().filter(|p| **p == Placement::Existing(0)).count(), 1);
@@ -167,6 +161,7 @@ fn workshop_consolidation_deletes_then_replaces() {
         ports: Vec::new(),
         initialized: true,
         pods: Vec::new(),
+        pool: None,
     };
     // Five pods on two nodes: the three of one fit on the other.
     assert_eq!(consolidate(3, &[stays]), Decision::Delete);
@@ -268,22 +263,19 @@ fn daemon_sets_and_min_values_narrow_types() {
     let daemon = class(&serde_json::json!({ "containers": requests("200m", "1Gi") }));
     let pod = class(&serde_json::json!({ "containers": requests("100m", "2200Mi") }));
     let pods = [Pending { class: 0, created: SimTime::ZERO, uid: "" }; 2];
-    let mut input = Input {
+    let input = Input {
         catalog: &catalog,
         pools: &pools,
         nodes: &[],
         classes: &[pod],
         daemons: &[daemon],
-        pods: &pods,
         min_values: MinValuesPolicy::Strict,
     };
     // c5.large is too small beside the DaemonSet; three types are left for both pods.
-    let solution = solve(&input);
+    let solution = solve(&input, &pods);
     assert_eq!((solution.claims.len(), solution.claims[0].types.len()), (1, 3));
-    let more = [pods[0]; 3];
-    input.pods = &more;
     // A third pod would leave two types only.
-    assert_eq!(solve(&input).claims.len(), 2);
+    assert_eq!(solve(&input, &[pods[0]; 3]).claims.len(), 2);
 }
 
 /// 600 types of 8 sizes and 3 memory ratios.
@@ -353,4 +345,59 @@ fn many_pods_with_topology() {
     for by_zone in counts {
         assert!(by_zone.iter().max().unwrap() - by_zone.iter().min().unwrap() <= 1);
     }
+}
+
+/// Rounds on a prepared cluster are independent: each gives what a fresh one gives.
+#[test]
+fn a_solver_goes_back_after_each_round() {
+    let catalog = large_catalog();
+    let mut pools = [pool(&catalog, "default", "on-demand")];
+    pools[0].limits[catalog::CPU] = Some(4000);
+    let spread = class(&serde_json::json!({
+        "containers": [{ "name": "c",
+            "resources": { "requests": { "cpu": "500m", "memory": "1Gi" } },
+            "ports": [{ "containerPort": 80, "hostPort": 8080 }] }],
+        "topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": { "matchLabels": { "app": "web" } }
+        }]
+    }));
+    let plain = class(&serde_json::json!({ "containers": requests("1", "1Gi") }));
+    let nodes: Vec<ExistingNode> = (0..2000)
+        .map(|i| ExistingNode {
+            name: format!("n{i:04}"),
+            labels: [
+                (ZONE.to_owned(), ["a", "b", "c"][i % 3].to_owned()),
+                (NODE_POOL.to_owned(), "default".to_owned()),
+            ]
+            .into(),
+            taints: Vec::new(),
+            available: catalog.resources(&amounts(100 + (i as i64 % 7) * 300, 4096, 8)).unwrap(),
+            ports: Vec::new(),
+            initialized: true,
+            pods: vec![(0, 1), (1, 6)],
+            pool: Some((0, catalog.resources(&amounts(8000, 32_768, 58)).unwrap())),
+        })
+        .collect();
+    let classes = [spread, plain];
+    let min_values = MinValuesPolicy::Strict;
+    let input = Input {
+        catalog: &catalog,
+        pools: &pools,
+        nodes: &nodes,
+        classes: &classes,
+        daemons: &[],
+        min_values,
+    };
+    let pods: Vec<Pending<'_>> = [0, 1, 1, 1, 1, 1, 1]
+        .map(|class| Pending { class, created: SimTime::ZERO, uid: "" })
+        .to_vec();
+    let mut solver = Solver::new(&input);
+    let rounds: Vec<Solution> = (0..300).map(|node| solver.solve(&pods, &[node])).collect();
+    for (node, solution) in rounds.iter().enumerate().step_by(60) {
+        assert_eq!(*solution, Solver::new(&input).solve(&pods, &[node]), "without {node}");
+        let here = Placement::Existing(node);
+        assert!(!solution.placements.contains(&here));
+    }
+    assert_eq!(solver.solve(&pods, &[7]), rounds[7]);
 }
