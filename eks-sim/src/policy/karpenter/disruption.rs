@@ -6,7 +6,7 @@
 
 use super::budgets::Reason;
 use super::consolidation::{Replacement, Simulated};
-use super::offerings::{CapacityType, OfferingFilter, PricedType};
+use super::offerings::{CapacityType, OfferingFilter};
 use super::requirements::{CAPACITY_TYPE, INSTANCE_TYPE, Requirement, Requirements, ZONE};
 use super::solve::{Catalog, Placement, Solution};
 
@@ -173,12 +173,12 @@ pub fn offering_filter(requirements: &Requirements, zones: &[String]) -> Offerin
 /// `moved` are positions of the candidates' pods among the round's pods; `initialized` says of
 /// an existing node whether it is.
 #[must_use]
-pub fn simulated(
+pub fn simulated<'a>(
     solution: &Solution,
     moved: &[usize],
     initialized: impl Fn(usize) -> bool,
-    catalog: &Catalog,
-) -> Simulated {
+    catalog: &'a Catalog,
+) -> Simulated<'a> {
     let homeless = moved.iter().any(|&pod| match solution.placements.get(pod) {
         Some(Placement::Existing(node)) => !initialized(*node),
         Some(Placement::New(_)) => false,
@@ -189,16 +189,10 @@ pub fn simulated(
     }
     match solution.claims.as_slice() {
         [] => Simulated::NoNewNode,
-        [claim] => {
-            let priced = |&i: &usize| {
-                let kind = &catalog.types()[i];
-                PricedType { name: kind.name.clone(), offerings: kind.offerings.clone() }
-            };
-            Simulated::One(Replacement {
-                filter: offering_filter(&claim.requirements, catalog.zones()),
-                types: claim.types.iter().map(priced).collect(),
-            })
-        }
+        [claim] => Simulated::One(Replacement {
+            filter: offering_filter(&claim.requirements, catalog.zones()),
+            types: claim.types.iter().map(|&i| catalog.priced(i)).collect(),
+        }),
         _ => Simulated::Several,
     }
 }

@@ -208,6 +208,10 @@ fn decision(input: &Value) -> Outcome {
             price: candidate["price"].as_f64().unwrap_or(0.0),
         });
     }
+    let kinds = match input.get("replacement") {
+        Some(replacement) if replacement.is_object() => types(replacement)?,
+        _ => Vec::new(),
+    };
     let simulated = match int_or(input, "newNodeClaims", 1) {
         0 => Simulated::NoNewNode,
         1 => {
@@ -217,7 +221,7 @@ fn decision(input: &Value) -> Outcome {
             if let Some(needed) = replacement["minValuesInstanceTypes"].as_u64() {
                 filter.min_instance_types = Some(needed as usize);
             }
-            Simulated::One(Replacement { filter, types: types(replacement)? })
+            Simulated::One(Replacement { filter, types: kinds.iter().collect() })
         }
         _ => Simulated::Several,
     };
