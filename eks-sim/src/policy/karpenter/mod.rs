@@ -18,5 +18,6 @@ pub mod lifecycle;
 pub mod node_size;
 pub mod offerings;
 pub mod options;
+pub mod pass;
 pub mod requirements;
 pub mod solve;

@@ -401,3 +401,75 @@ fn a_solver_goes_back_after_each_round() {
     }
     assert_eq!(solver.solve(&pods, &[7]), rounds[7]);
 }
+
+/// Forty half-empty nodes: windows shrink the pool, budgets bound them, and the last step finds
+/// nothing.
+#[test]
+fn a_pass_consolidates_within_budgets() {
+    use super::super::consolidation::{Decision, Removed};
+    use super::super::disruption::ConsolidationPolicy;
+    use super::super::pass::{PassCandidate, PassInput, consolidate};
+    let catalog = small_catalog();
+    let pools = [pool(&catalog, "default", "on-demand")];
+    let classes = [class(&serde_json::json!({ "containers": requests("800m", "1Gi") }))];
+    let nodes: Vec<ExistingNode> = (0..40)
+        .map(|i| ExistingNode {
+            name: format!("n{i:02}"),
+            labels: [
+                (ZONE.to_owned(), "a".to_owned()),
+                (NODE_POOL.to_owned(), "default".to_owned()),
+            ]
+            .into(),
+            taints: Vec::new(),
+            available: catalog.resources(&amounts(1130, 5879, 28)).unwrap(),
+            ports: Vec::new(),
+            initialized: true,
+            pods: vec![(0, 1)],
+            pool: None,
+        })
+        .collect();
+    let min_values = MinValuesPolicy::Strict;
+    let input = Input {
+        catalog: &catalog,
+        pools: &pools,
+        nodes: &nodes,
+        classes: &classes,
+        daemons: &[],
+        min_values,
+    };
+    let candidates: Vec<PassCandidate<'_>> = (0..40)
+        .map(|node| PassCandidate {
+            node,
+            pool: 0,
+            removed: Removed {
+                instance_type: "m5.large".into(),
+                capacity_type: CapacityType::OnDemand,
+                price: 0.096,
+            },
+            reschedule_cost: 2.0,
+            pods: vec![Pending { class: 0, created: SimTime::ZERO, uid: "" }],
+        })
+        .collect();
+    let mut pass = PassInput {
+        catalog: &catalog,
+        pending: &[],
+        initialized: &[true; 40],
+        policies: &[ConsolidationPolicy::WhenEmptyOrUnderutilized],
+        totals: &[(40.0 * 0.096, 80.0)],
+        spot_to_spot: false,
+        unreached: &[],
+        max_simulations: 100,
+    };
+    let mut solver = Solver::new(&input);
+    let all = consolidate(&pass, &candidates, &[100], &mut solver).unwrap();
+    // Twenty fit on the other twenty; one or two more fit on one new node that is cheaper.
+    assert!(all.candidates.len() >= 20, "{}", all.candidates.len());
+    let four = consolidate(&pass, &candidates, &[4], &mut solver).unwrap();
+    assert_eq!((four.candidates.len(), &four.decision), (4, &Decision::Delete));
+    assert_eq!(consolidate(&pass, &candidates, &[0], &mut solver), None);
+    // Each node saves as much of the pool's cost as it disrupts: the score is one.
+    pass.policies = &[ConsolidationPolicy::Balanced];
+    assert!(consolidate(&pass, &candidates, &[4], &mut solver).is_some());
+    pass.totals = &[(40.0 * 0.096, 30.0)];
+    assert_eq!(consolidate(&pass, &candidates, &[4], &mut solver), None);
+}
