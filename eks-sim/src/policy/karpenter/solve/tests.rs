@@ -82,7 +82,8 @@ fn class(yaml: &serde_json::Value) -> PodClass {
 }
 
 fn requests(cpu: &str, memory: &str) -> serde_json::Value {
-    serde_json::json!([{ "name": "c", "resources": { "requests": { "cpu": cpu, "memory": memory } } }])
+    let requests = serde_json::json!({ "cpu": cpu, "memory": memory });
+    serde_json::json!([{ "name": "c", "resources": { "requests": requests } }])
 }
 
 fn run(
