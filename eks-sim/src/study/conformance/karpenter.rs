@@ -427,7 +427,7 @@ mod tests {
         for (name, tolerance) in [
             ("karpenter-budgets", 1e-9),
             ("karpenter-consolidation", 1e-6),
-            ("karpenter-node-overhead", 10.0),
+            ("karpenter-node-overhead", 1e-9),
             ("karpenter-pricing", 1e-9),
             ("karpenter-queue-batch", 1e-9),
         ] {
