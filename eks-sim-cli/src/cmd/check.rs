@@ -1,7 +1,7 @@
 //! `eks-sim check`: scenarios and manifests, without running them.
 
 use crate::args::{CheckArgs, Format};
-use crate::output::{self, WRONG_INPUT};
+use crate::output::{self, IO_FAILED, WRONG_INPUT};
 use crate::render;
 use crate::settings;
 use eks_sim::spec::{self, Diagnostics, Loaded};
@@ -26,6 +26,11 @@ struct Findings {
 
 fn execute(args: &CheckArgs) -> Result<ExitCode, ExitCode> {
     let sets = settings::split_sets(&args.set)?;
+    let absent = |path: &&PathBuf| path.as_path() != Path::new("-") && !path.exists();
+    if let Some(path) = args.paths.iter().find(absent) {
+        let message = format!("no such file or folder: `{}`", path.display());
+        return Err(output::fail(IO_FAILED, &message));
+    }
     let (scenarios, manifests): (Vec<_>, Vec<_>) =
         args.paths.iter().partition(|path| is_scenario(path));
     let mut findings = Findings::default();

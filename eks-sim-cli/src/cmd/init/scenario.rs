@@ -2,8 +2,10 @@
 
 use super::sizing::{self, Demand, Group};
 use eks_sim::catalog::Region;
+use eks_sim::k8s::Service;
 use eks_sim::policy::cluster_autoscaler::requests::{milli, pod_requests};
 use eks_sim::spec::Manifests;
+use eks_sim::spec::manifest::TemplateRef;
 use std::fmt::Write as _;
 
 /// What a scenario is written for.
@@ -94,33 +96,32 @@ const GIB: f64 = (1u64 << 30) as f64;
 
 /// Traffic to each Service that has pods, at a rate that would use part of their CPU.
 fn traffic(out: &mut String, manifests: &Manifests) {
-    let mut lines = String::new();
     let templates = manifests.templates();
-    for service in &manifests.services {
-        let object = &service.object;
-        let (selector, namespace) = (&object.spec.selector, sizing::namespace(&object.metadata));
-        if selector.is_empty() {
-            continue;
-        }
-        let behind = templates.iter().filter(|t| {
-            sizing::namespace(t.metadata) == namespace
-                && !matches!(t.kind, "Job" | "CronJob" | "DaemonSet")
-                && selector.iter().all(|(k, v)| t.labels.get(k) == Some(v))
-        });
-        // A pod without a CPU request is guessed to be a small one.
-        let cores = |t: &eks_sim::spec::manifest::TemplateRef<'_>| {
-            let request = milli(&pod_requests(t.spec), "cpu").max(50) as f64 / 1000.0;
-            request * f64::from(t.replicas.unwrap_or(1).max(1))
+    let services: Vec<_> = manifests.services.iter().map(|s| &s.object).collect();
+    let selects = |service: &Service, template: &TemplateRef<'_>| {
+        let selector = &service.spec.selector;
+        sizing::namespace(&service.metadata) == sizing::namespace(template.metadata)
+            && !selector.is_empty()
+            && !matches!(template.kind, "Job" | "CronJob" | "DaemonSet")
+            && selector.iter().all(|(k, v)| template.labels.get(k) == Some(v))
+    };
+    let mut lines = String::new();
+    for service in &services {
+        let behind = templates.iter().filter(|t| selects(service, t));
+        // Services before the same pods share them.
+        let share = |t: &TemplateRef<'_>| {
+            cores(t) / services.iter().filter(|s| selects(s, t)).count().max(1) as f64
         };
-        let capacity: f64 = behind.map(cores).sum();
+        let capacity: f64 = behind.map(share).sum();
         if capacity <= 0.0 {
             continue;
         }
         let rate = capacity * GUESSED_USE / 100.0 / (REQUEST_CPU_MS / 1000.0);
+        let namespace = sizing::namespace(&service.metadata);
         let _ = writeln!(
             lines,
             "    - to: {}\n      rate: {{constant: {}/s}}        # GUESS\n      perRequest: {{cpu: {REQUEST_CPU_MS}ms, latencyFloor: 5ms}}   # GUESS",
-            quoted(&format!("Service/{namespace}/{}", object.metadata.name)),
+            quoted(&format!("Service/{namespace}/{}", service.metadata.name)),
             rate.round().max(1.0)
         );
     }
@@ -128,10 +129,16 @@ fn traffic(out: &mut String, manifests: &Manifests) {
         out.push_str("  traffic: []                # no Service has pods in these manifests\n");
         return;
     }
-    out.push_str("  # Requests from outside; `calls` sends some of them on. Each rate would use\n");
+    out.push_str("  # Requests from outside; `calls` sends some of them on. The rates would use\n");
     let _ = writeln!(out, "  # {GUESSED_USE} % of the CPU that the pods request.");
     out.push_str("  traffic:\n");
     out.push_str(&lines);
+}
+
+/// Cores that the pods of a workload request; a pod that names none is guessed to be small.
+fn cores(template: &TemplateRef<'_>) -> f64 {
+    let request = milli(&pod_requests(template.spec), "cpu").max(50) as f64 / 1000.0;
+    request * f64::from(template.replicas.unwrap_or(1).max(1))
 }
 
 /// A text as YAML reads it back, quoted where it must be.

@@ -16,6 +16,8 @@ const MANY_NODES: i64 = 30;
 const ZONES: i64 = 3;
 /// Pods that add-ons run on every node: vpc-cni, kube-proxy.
 const ADDON_PODS: i64 = 2;
+/// Processors at least: a smaller node is half full with the add-ons alone.
+const LEAST_VCPU: u32 = 2;
 /// What these request, in thousandths: EKS add-ons ask for 50m and 100m of CPU.
 const ADDON_CPU: i64 = 150;
 
@@ -148,6 +150,7 @@ fn candidates(arm: bool, region: Region) -> Vec<&'static InstanceType> {
                 && t.hypervisor == Hypervisor::Nitro
                 && t.bare_metal != Some(true)
                 && t.burstable != Some(true)
+                && t.vcpu >= Some(LEAST_VCPU)
                 && t.interfaces.is_some()
                 && t.is_offered(region)
                 && price(t).is_some()
