@@ -6,6 +6,7 @@
 //! See `ARCHITECTURE.md` in the repository for the design.
 
 pub mod catalog;
+pub mod components;
 pub mod engine;
 pub mod k8s;
 pub mod observe;
@@ -14,3 +15,4 @@ pub mod report;
 pub mod spec;
 pub mod study;
 pub mod units;
+pub mod world;

@@ -1,5 +1,8 @@
 //! Observers read the change log and never write: measures, time series, cost, explanations.
 
+pub mod collector;
+pub mod detail;
+mod integral;
 pub mod metrics;
 pub mod outcome;
 pub mod series;

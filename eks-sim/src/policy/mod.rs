@@ -1,7 +1,8 @@
 //! Pure decision code that mirrors upstream algorithms: values in, decisions out. No clock,
-//! agenda, draws or logging; nothing here may import `engine` or above.
+//! agenda, draws or logging; nothing here may import `world`, `engine` or above.
 
 pub mod cluster_autoscaler;
+pub mod fit;
 pub mod hpa;
 pub mod karpenter;
 pub mod kube_scheduler;

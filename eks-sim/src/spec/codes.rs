@@ -119,6 +119,8 @@ codes! {
     FOREIGN_DOCUMENT = "W0412";
     /// A reference to an object that is not among the manifests.
     DANGLING_REFERENCE = "W0413";
+    /// A time zone without known rules.
+    UNKNOWN_ZONE = "W0414";
 
     /// An HPA's pods lack the request of its metric.
     HPA_WITHOUT_REQUEST = "W0501";

@@ -129,7 +129,8 @@ fn load_source(
     let mut reporter = Reporter { sources: &sources, out: &mut out };
     validate::check(&scenario, &manifests, &pristine, &mut reporter);
     lint::check(&scenario, &manifests, &pristine, &mut reporter);
-    let hash = hash_of(&scenario, id, &sources);
+    let own_texts = 0..sources.iter().count();
+    let hash = hash_of(&scenario, id, &sources, own_texts);
     let variants = variants(&scenario, &pristine, base, id, &manifests, &mut sources, &mut out);
     if out.has_errors() {
         return finish_error(out);
@@ -231,6 +232,7 @@ fn variants(
     out: &mut Diagnostics,
 ) -> Vec<LoadedVariant> {
     let mut loaded = Vec::new();
+    let own_texts = sources.iter().count();
     for (index, variant) in scenario.spec.variants.iter().enumerate() {
         let Some(node) = tree.at(&format!("spec.variants.{index}")) else { continue };
         let mut changed = tree.clone();
@@ -255,8 +257,11 @@ fn variants(
         // What the scenario itself has was said before; a variant adds only its own mistakes.
         keep_new(found, out);
         if let Some(decoded) = decoded {
-            let from = manifests.is_some().then_some(first_source);
-            let hash = hash_from(&decoded, id, sources, from);
+            let texts = match manifests {
+                Some(_) => first_source..sources.iter().count(),
+                None => 0..own_texts,
+            };
+            let hash = hash_of(&decoded, id, sources, texts);
             let name = variant.name.clone();
             loaded.push(LoadedVariant { name, scenario: decoded, manifests, hash });
         }
@@ -294,17 +299,18 @@ impl Fnv {
     }
 }
 
-fn hash_of(scenario: &Scenario, id: SourceId, sources: &Sources) -> u64 {
-    hash_from(scenario, id, sources, None)
-}
-
-/// Hash of the effective scenario and of the manifests' texts (those read from source number
-/// `from` on, or all but the scenario's own file and overrides).
-fn hash_from(scenario: &Scenario, id: SourceId, sources: &Sources, from: Option<usize>) -> u64 {
+/// Hash of the effective scenario and of the manifests' texts, which are the sources of `range`
+/// except the scenario's own file and the overrides.
+fn hash_of(
+    scenario: &Scenario,
+    id: SourceId,
+    sources: &Sources,
+    range: core::ops::Range<usize>,
+) -> u64 {
     let effective = serde_json::to_string(scenario).unwrap_or_default();
-    let own = sources.name(id).to_owned();
+    let own = sources.name(id);
     let mut hash = Fnv::new().add(effective.as_bytes());
-    for (name, text) in sources.iter().skip(from.unwrap_or(0)) {
+    for (name, text) in sources.iter().skip(range.start).take(range.len()) {
         if name != own && name != "--set" {
             hash = hash.add(text.as_bytes());
         }
@@ -355,7 +361,7 @@ mod tests {
     fn wrong_overrides_point_at_the_argument() {
         let said = run("", &[("cluster.nodeGroup[a].maxSize", "7")]).unwrap_err();
         assert!(
-            said[0].starts_with("--set:1:20 E0502 `cluster.nodeGroup` is not a list"),
+            said[0].starts_with("--set:1:9 E0302") && said[0].contains("`nodeGroups`?"),
             "{said:?}"
         );
         let said = run("", &[("cluster.nodeGroups[defalt].maxSize", "7")]).unwrap_err();

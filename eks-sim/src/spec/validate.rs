@@ -279,94 +279,74 @@ fn network(scenario: &Scenario, c: &mut Checker<'_, '_>) {
             }
         }
     }
+    subnets(scenario, &blocks, c);
+}
+
+/// Zone, size and block of every subnet.
+fn subnets(scenario: &Scenario, blocks: &[(u32, u8)], c: &mut Checker<'_, '_>) {
+    let region = &scenario.spec.cluster.region;
+    let network = &scenario.spec.cluster.network;
     let mut taken: Vec<((u32, u8), &str)> = Vec::new();
     for (i, subnet) in network.subnets.iter().enumerate() {
-        let at = format!("{at}.subnets.{i}");
-        if !subnet.zone.starts_with(&cluster.region)
-            || subnet.zone.len() != cluster.region.len() + 1
+        let at = format!("spec.cluster.network.subnets.{i}");
+        if !subnet.zone.starts_with(region.as_str()) || subnet.zone.len() != region.len() + 1 {
+            let message = format!("`{}` is no zone of {region}", subnet.zone);
+            let help = format!("write for example `{region}a`");
+            c.error(codes::UNKNOWN_VALUE, &format!("{at}.zone"), message, help);
+        }
+        let Some(block) = subnet_block(subnet, &at, c) else { continue };
+        let path = format!("{at}.cidr");
+        let text = subnet.cidr.as_deref().unwrap_or("");
+        if !blocks.is_empty() && !blocks.iter().any(|o| inside(block, *o)) {
+            let message = format!("`{text}` is outside the VPC ({})", network.vpc_cidr);
+            let help = "choose a block inside it, or add one to `secondaryCidrs`";
+            c.error(codes::OUT_OF_RANGE, &path, message, help);
+        }
+        if let Some((_, other)) = taken.iter().find(|(t, _)| inside(block, *t) || inside(*t, block))
         {
-            let message = format!("`{}` is no zone of {}", subnet.zone, cluster.region);
+            let message = format!("`{text}` overlaps the subnet `{other}`");
+            c.error(codes::CONTRADICTION, &path, message, "choose a block that is free");
+        }
+        taken.push((block, &subnet.name));
+    }
+}
+
+/// The block of a subnet, if it has a good one of its own.
+fn subnet_block(subnet: &SubnetSpec, at: &str, c: &mut Checker<'_, '_>) -> Option<(u32, u8)> {
+    match (&subnet.cidr, subnet.prefix) {
+        (Some(_), Some(_)) => {
+            let message = format!("the subnet `{}` has both `cidr` and `prefix`", subnet.name);
             c.error(
-                codes::UNKNOWN_VALUE,
-                &format!("{at}.zone"),
+                codes::CONTRADICTION,
+                &format!("{at}.prefix"),
                 message,
-                format!("write for example `{}a`", cluster.region),
+                "remove one of the two",
             );
         }
-        match (&subnet.cidr, subnet.prefix) {
-            (Some(_), Some(_)) => {
-                let message = format!("the subnet `{}` has both `cidr` and `prefix`", subnet.name);
-                c.error(
-                    codes::CONTRADICTION,
-                    &format!("{at}.prefix"),
-                    message,
-                    "remove one of the two",
-                );
-            }
-            (None, None) => {
-                let message = format!("the subnet `{}` has no size", subnet.name);
-                c.error(
-                    codes::MISSING_FIELD,
-                    &at,
-                    message,
-                    "add `prefix: 24` or `cidr: 10.0.0.0/24`",
-                );
-            }
-            (None, Some(prefix)) if !(16..=28).contains(&prefix) => {
-                let message = format!("a subnet cannot be a /{prefix}");
-                c.error(
-                    codes::OUT_OF_RANGE,
-                    &format!("{at}.prefix"),
-                    message,
-                    "write a number from 16 to 28",
-                );
-            }
-            (None, Some(_)) => {}
-            (Some(text), None) => {
-                let path = format!("{at}.cidr");
-                match block(text) {
-                    Err(mend) => c.error(
-                        codes::BAD_VALUE,
-                        &path,
-                        format!("`{text}` is no address block"),
-                        mend,
-                    ),
-                    Ok(b) if !(16..=28).contains(&b.1) => {
-                        let message = format!("a subnet cannot be `{text}`");
-                        c.error(
-                            codes::OUT_OF_RANGE,
-                            &path,
-                            message,
-                            "use a prefix from /16 to /28",
-                        );
-                    }
-                    Ok(b) if !blocks.is_empty() && !blocks.iter().any(|o| inside(b, *o)) => {
-                        let message = format!("`{text}` is outside the VPC ({})", network.vpc_cidr);
-                        c.error(
-                            codes::OUT_OF_RANGE,
-                            &path,
-                            message,
-                            "choose a block inside it, or add one to `secondaryCidrs`",
-                        );
-                    }
-                    Ok(b) => {
-                        if let Some((_, other)) =
-                            taken.iter().find(|(t, _)| inside(b, *t) || inside(*t, b))
-                        {
-                            let message = format!("`{text}` overlaps the subnet `{other}`");
-                            c.error(
-                                codes::CONTRADICTION,
-                                &path,
-                                message,
-                                "choose a block that is free",
-                            );
-                        }
-                        taken.push((b, &subnet.name));
-                    }
-                }
-            }
+        (None, None) => {
+            let message = format!("the subnet `{}` has no size", subnet.name);
+            c.error(codes::MISSING_FIELD, at, message, "add `prefix: 24` or `cidr: 10.0.0.0/24`");
         }
+        (None, Some(prefix)) if !(16..=28).contains(&prefix) => {
+            let message = format!("a subnet cannot be a /{prefix}");
+            let path = format!("{at}.prefix");
+            c.error(codes::OUT_OF_RANGE, &path, message, "write a number from 16 to 28");
+        }
+        (None, Some(_)) => {}
+        (Some(text), None) => match block(text) {
+            Ok(block) if (16..=28).contains(&block.1) => return Some(block),
+            Ok(_) => {
+                let message = format!("a subnet cannot be `{text}`");
+                let path = format!("{at}.cidr");
+                c.error(codes::OUT_OF_RANGE, &path, message, "use a prefix from /16 to /28");
+            }
+            Err(mend) => {
+                let message = format!("`{text}` is no address block");
+                c.error(codes::BAD_VALUE, &format!("{at}.cidr"), message, mend);
+            }
+        },
     }
+    None
 }
 
 /// `Service/NAME` or `Service/NAMESPACE/NAME`.

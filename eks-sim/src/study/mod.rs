@@ -6,6 +6,7 @@ pub mod conformance;
 pub(crate) mod fake;
 pub mod objectives;
 pub mod replicate;
+pub mod run;
 mod samples;
 pub mod stats;
 pub mod summary;

@@ -3,6 +3,7 @@
 pub mod dist;
 pub mod histogram;
 mod id;
+pub mod key;
 pub mod math;
 mod money;
 mod quantity;
@@ -10,6 +11,7 @@ pub mod special;
 mod symbol;
 mod time;
 
+pub use dist::{Dist, DistF64};
 pub use id::{Id, IdVec};
 pub use money::{Money, MoneyRate, UsageCost};
 pub use quantity::{Bytes, MilliCpu, Quantity, QuantityError};

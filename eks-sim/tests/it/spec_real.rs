@@ -29,7 +29,7 @@ fn every_public_folder_loads() {
     let Some(root) = folder() else { return };
     for (name, deployments, templates) in [
         ("online-boutique", 12, 0),
-        ("eks-workshop-v2", 20, 0),
+        ("eks-workshop-v2", 12, 0),
         ("karpenter-examples", 10, 0),
         ("kube-prometheus", 5, 0),
         ("kubernetes-examples", 10, 5),

@@ -10,6 +10,7 @@
 //! [`History::record_rescale`]. Nothing allocates once the history has reached its steady size.
 
 mod behavior;
+mod keda;
 mod reconcile;
 mod replicas;
 mod spec;
@@ -20,6 +21,7 @@ pub use behavior::{
     History, Limited, Normalized, Recommendation, ScaleEvent, Stabilized, legacy_limit,
     legacy_stabilize, normalize, rate_limit, stabilize, store_scale_event,
 };
+pub use keda::{ScaledObjectRules, ScaledObjectView, keda_poll};
 pub use reconcile::{
     AbleToScale, Decision, HpaEvent, RescaleReason, ScalingActive, SelectorState, View, reconcile,
 };

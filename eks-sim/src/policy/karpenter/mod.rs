@@ -17,3 +17,4 @@ pub mod node_size;
 pub mod offerings;
 pub mod options;
 pub mod requirements;
+pub mod solve;

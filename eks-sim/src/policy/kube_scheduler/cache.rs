@@ -8,12 +8,13 @@ use super::class::{Class, PodParts, Taint, lower};
 use super::labels::{Labels, Selector};
 use super::node_info::{NodeInfo, NodeStatic};
 use super::node_tree::{NodeTree, ZoneLabels};
+use super::objects::Services;
 use super::profile::Profile;
 use super::profile_args::ProfileArgs;
 use super::resources::{ResourceId, ResourceNames};
 use super::volumes::Volumes;
 use super::{ClassId, NodeKey, PodKey};
-use crate::k8s::{self, LabelSelector, OwnerReference, PodSpec, StringMap};
+use crate::k8s::{self, OwnerReference, PodSpec, StringMap};
 use crate::units::{SimTime, Symbol, Symbols};
 use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
@@ -77,8 +78,8 @@ pub struct Cache {
     /// Image → nodes that have it.
     pub(super) images: FxHashMap<Symbol, u32>,
     pub(super) namespaces: BTreeMap<Symbol, Labels>,
-    /// Namespace → Service name → selector pairs.
-    pub(super) services: BTreeMap<Symbol, BTreeMap<Symbol, Vec<(Symbol, Symbol)>>>,
+    /// Services by namespace.
+    pub(super) services: BTreeMap<Symbol, Services>,
     /// (Namespace, kind, name) → selector of a workload.
     pub(super) owners: BTreeMap<(Symbol, Symbol, Symbol), Selector>,
     pub(super) volumes: Volumes,
@@ -402,7 +403,7 @@ impl Cache {
             self.pods.resize(pod as usize + 1, None);
         }
         self.pods[pod as usize] = Some(info);
-        self.fast.count_pod(info.class, info.node, 1, info.terminating);
+        self.fast.count_pod(info.class, class, info.node, 1, info.terminating);
     }
     fn take_pod(&mut self, pod: PodKey) -> Option<PodInfo> {
         let info = self.pods.get_mut(pod as usize)?.take()?;
@@ -415,7 +416,7 @@ impl Cache {
         }
         let class = self.classes.get_index(info.class.0 as usize).expect("a known class");
         node.count_out(info.class, class, info.terminating);
-        self.fast.count_pod(info.class, info.node, -1, info.terminating);
+        self.fast.count_pod(info.class, class, info.node, -1, info.terminating);
         Some(info)
     }
 }
@@ -514,85 +515,5 @@ impl Cache {
                 self.nominated.remove(&pod);
             }
         }
-    }
-}
-
-/// Other objects that plugins read.
-impl Cache {
-    /// Sets a namespace's labels.
-    pub fn set_namespace(&mut self, name: &str, labels: &StringMap) {
-        let labels = Labels::new(labels, &mut self.symbols);
-        let name = self.symbols.intern(name);
-        self.namespaces.insert(name, labels);
-        self.fast.forget_terms();
-    }
-    /// Removes a namespace.
-    pub fn remove_namespace(&mut self, name: &str) {
-        if let Some(name) = self.symbols.lookup(name) {
-            self.namespaces.remove(&name);
-            self.fast.forget_terms();
-        }
-    }
-    /// Adds or updates a Service.
-    pub fn set_service(&mut self, service: &k8s::Service) {
-        let pairs = service.spec.selector.iter();
-        let pairs = pairs.map(|(k, v)| (self.symbols.intern(k), self.symbols.intern(v))).collect();
-        let namespace = self.symbols.intern(service.metadata.namespace_or_default());
-        let name = self.symbols.intern(&service.metadata.name);
-        self.services.entry(namespace).or_default().insert(name, pairs);
-        self.fast.forget_defaults();
-    }
-    /// Removes a Service.
-    pub fn remove_service(&mut self, namespace: &str, name: &str) {
-        let (namespace, name) = (self.symbols.intern(namespace), self.symbols.intern(name));
-        if let Some(services) = self.services.get_mut(&namespace) {
-            services.remove(&name);
-        }
-        self.fast.forget_defaults();
-    }
-    /// Sets the selector of a `ReplicaSet`, `StatefulSet` or `ReplicationController`.
-    pub fn set_owner(
-        &mut self,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-        selector: Option<&LabelSelector>,
-    ) {
-        // A selector that cannot be read adds nothing upstream either (the error is logged).
-        let selector = Selector::new(selector, &mut self.symbols).unwrap_or(Selector::Nothing);
-        let key = [namespace, kind, name].map(|t| self.symbols.intern(t));
-        self.owners.insert((key[0], key[1], key[2]), selector);
-        self.fast.forget_defaults();
-    }
-    /// Removes a workload.
-    pub fn remove_owner(&mut self, kind: &str, namespace: &str, name: &str) {
-        let key = [namespace, kind, name].map(|t| self.symbols.intern(t));
-        self.owners.remove(&(key[0], key[1], key[2]));
-        self.fast.forget_defaults();
-    }
-    /// Adds or updates a claim.
-    pub fn set_claim(&mut self, claim: &k8s::PersistentVolumeClaim) {
-        self.volumes.set_claim(claim, &mut self.symbols);
-    }
-    /// Removes a claim.
-    pub fn remove_claim(&mut self, namespace: &str, name: &str) {
-        let key = (self.symbols.intern(namespace), self.symbols.intern(name));
-        self.volumes.remove_claim(key);
-    }
-    /// Adds or updates a volume.
-    pub fn set_volume(&mut self, volume: &k8s::PersistentVolume) {
-        self.volumes.set_volume(volume, &mut self.symbols);
-    }
-    /// Removes a volume.
-    pub fn remove_volume(&mut self, name: &str) {
-        self.volumes.remove_volume(name);
-    }
-    /// Adds or updates a storage class.
-    pub fn set_storage_class(&mut self, class: &k8s::StorageClass) {
-        self.volumes.set_storage_class(class);
-    }
-    /// Adds or updates a CSINode.
-    pub fn set_csi_node(&mut self, node: &k8s::CsiNode) {
-        self.volumes.set_csi_node(node, &mut self.symbols);
     }
 }

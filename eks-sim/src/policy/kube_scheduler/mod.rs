@@ -19,6 +19,7 @@ mod labels;
 mod node_info;
 mod node_selector;
 mod node_tree;
+mod objects;
 pub mod plugins;
 mod preemption;
 mod profile;
@@ -44,7 +45,8 @@ pub use profile::{
 pub use queue::{Place, QueueConfig, QueuedPod, SchedulingQueue, backoff_duration, queue_order};
 pub use reason::{Code, Reason, Rejection, count_text};
 pub use schedule::{
-    Placement, PodToSchedule, Unschedulable, num_feasible_nodes_to_find, schedule, score_all,
+    Placement, PodToSchedule, Unschedulable, num_feasible_nodes_to_find, schedule, schedule_plain,
+    score_all,
 };
 
 /// Number of a pod class of one [`Cache`].

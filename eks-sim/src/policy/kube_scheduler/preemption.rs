@@ -160,11 +160,13 @@ pub fn eligible(
     Ok(())
 }
 
-/// Nodes where removing pods may help.
+/// Nodes where removing pods may help, by key (upstream's order is that of a map).
 #[must_use]
 pub fn potential_nodes(failed: &Unschedulable) -> Vec<NodeKey> {
     let help = failed.statuses.iter().filter(|s| s.1.code == Code::Unschedulable);
-    help.map(|s| s.0).collect()
+    let mut nodes: Vec<NodeKey> = help.map(|s| s.0).collect();
+    nodes.sort_unstable();
+    nodes
 }
 
 /// How many candidates are looked for among `potential` nodes.

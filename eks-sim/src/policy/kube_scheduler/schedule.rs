@@ -75,11 +75,37 @@ impl Unschedulable {
 }
 
 /// Decides where `pod` goes. Only the scan position of `cache` changes. `tie(n)` draws one of
-/// `n` equally good nodes.
+/// `n` equally good nodes. Decides as [`schedule_plain`] does, mostly from tables.
 ///
 /// # Errors
 /// Why no node can take the pod.
 pub fn schedule(
+    cache: &mut Cache,
+    pod: &PodToSchedule,
+    tie: &mut dyn FnMut(u32) -> u32,
+) -> Result<Placement, Box<Unschedulable>> {
+    if !cache.node_order().is_empty()
+        && let Some(decision) = super::fast::place(cache, pod, tie)
+    {
+        return decision;
+    }
+    let decision = schedule_plain(cache, pod, tie);
+    if let Err(failed) = &decision
+        && pod.nominated.is_none()
+        && cache.has_no_nominations()
+        && (failed.pre_filter.is_some() || failed.statuses.len() == failed.nodes as usize)
+    {
+        cache.fast.remember(pod.class, failed);
+    }
+    decision
+}
+
+/// The reference: upstream's loop as it is written there. Only the scan position of `cache` changes. `tie(n)` draws one of
+/// `n` equally good nodes.
+///
+/// # Errors
+/// Why no node can take the pod.
+pub fn schedule_plain(
     cache: &mut Cache,
     pod: &PodToSchedule,
     tie: &mut dyn FnMut(u32) -> u32,

@@ -130,10 +130,12 @@ fn leave_until(
     }
 }
 
+/// (virtual end, arrival number, arrival time).
+type Present = (OrderedFloat<f64>, u64, OrderedFloat<f64>);
+
 /// The requests of a shared service by the virtual time at which each has had its service.
 struct Sharing {
-    /// (virtual end, arrival number, arrival time).
-    present: BinaryHeap<Reverse<(OrderedFloat<f64>, u64, OrderedFloat<f64>)>>,
+    present: BinaryHeap<Reverse<Present>>,
     /// Service each request present since the start has had.
     virtual_time: f64,
     workers: f64,

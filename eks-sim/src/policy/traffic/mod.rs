@@ -5,6 +5,7 @@
 //! [`exact`] simulates single requests and is what the fluid queue is tested against.
 
 pub mod exact;
+pub mod flow;
 pub mod queueing;
 pub mod rate;
 pub mod sharing_queue;

@@ -38,7 +38,8 @@ pub fn erlang_b(servers: f64, load: f64) -> f64 {
     // The Poisson probability of `servers` over that of at most `servers`.
     let density = exp(servers * ln(load) - load - ln_gamma(servers + 1.0));
     let (_, at_most) = gamma_pq(servers + 1.0, load);
-    if at_most > 0.0 { (density / at_most).min(1.0) } else { 1.0 - servers / load }
+    // Far in overload both are too small for a float.
+    if density > 1e-290 { (density / at_most).min(1.0) } else { (1.0 - servers / load).max(0.0) }
 }
 
 /// Erlang C: the share of arrivals that wait, for an unbounded queue; 1 when overloaded.

@@ -242,6 +242,12 @@ impl Pool {
         self.places.get(&pod).map(|place| place.address())
     }
 
+    /// When addresses or prefixes were last given back.
+    #[must_use]
+    pub const fn last_shrink(&self) -> Option<SimTime> {
+        self.last_shrink
+    }
+
     /// When the next address comes out of cooldown (it is usable strictly after this instant).
     #[must_use]
     pub fn next_rested(&self) -> Option<SimTime> {
@@ -357,6 +363,11 @@ impl Eni {
     #[must_use]
     pub const fn facts(&self) -> &NewEni {
         &self.facts
+    }
+    /// When it was attached.
+    #[must_use]
+    pub const fn attached_at(&self) -> SimTime {
+        self.attached_at
     }
     /// Whether it is the instance's first interface.
     #[must_use]

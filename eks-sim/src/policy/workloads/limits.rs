@@ -3,7 +3,7 @@
 //! Upstream: kubernetes/kubernetes v1.34 `plugin/pkg/admission/limitranger/admission.go`,
 //! `pkg/apis/core/v1/defaults.go`. Differences: items for PersistentVolumeClaims are not read here.
 
-use crate::k8s::{Container, LimitRangeItem, PodSpec, ResourceList};
+use crate::k8s::{LimitRangeItem, PodSpec, ResourceList, ResourceRequirements};
 use crate::units::Quantity;
 
 /// A limit that a pod breaks.
@@ -103,8 +103,8 @@ pub fn validate_limit_range(pod: &PodSpec, items: &[LimitRangeItem]) -> Vec<Limi
                 }
             }
             "Pod" => {
-                let requests = pod_totals(pod, |c| &c.resources.requests);
-                let limits = pod_totals(pod, |c| &c.resources.limits);
+                let requests = pod_requests(pod);
+                let limits = pod_limits(pod);
                 check("Pod", item, &requests, &limits, &mut broken);
             }
             _ => {}
@@ -161,30 +161,49 @@ fn check(
     }
 }
 
-/// A pod's totals: containers and sidecars together, or the largest init step, plus overhead.
-///
+/// A pod's requests: containers and sidecars together, or the largest init step; pod-level
+/// requests replace that sum where they are stated; overhead comes on top.
 #[must_use]
-pub fn pod_totals(pod: &PodSpec, list: impl Fn(&Container) -> &ResourceList) -> ResourceList {
+pub fn pod_requests(pod: &PodSpec) -> ResourceList {
+    let mut total = totals(pod, |r| &r.requests);
+    add(&mut total, &pod.overhead);
+    total
+}
+
+/// A pod's limits by the same formula; overhead is added only where a limit is stated.
+#[must_use]
+pub fn pod_limits(pod: &PodSpec) -> ResourceList {
+    let mut total = totals(pod, |r| &r.limits);
+    for (resource, amount) in &mut total {
+        *amount += pod.overhead.get(resource).copied().unwrap_or_default();
+    }
+    total
+}
+
+fn totals(pod: &PodSpec, list: fn(&ResourceRequirements) -> &ResourceList) -> ResourceList {
     let mut total = ResourceList::new();
     for c in &pod.containers {
-        add(&mut total, list(c));
+        add(&mut total, list(&c.resources));
     }
     let mut sidecars = ResourceList::new();
     let mut peak = ResourceList::new();
     for c in &pod.init_containers {
+        let own = list(&c.resources);
         if c.restart_policy.as_deref() == Some("Always") {
-            add(&mut total, list(c));
-            add(&mut sidecars, list(c));
+            add(&mut total, own);
+            add(&mut sidecars, own);
             raise(&mut peak, &sidecars);
         } else {
             // An init step runs beside the sidecars that were started before it.
             let mut step = sidecars.clone();
-            add(&mut step, list(c));
+            add(&mut step, own);
             raise(&mut peak, &step);
         }
     }
     raise(&mut total, &peak);
-    add(&mut total, &pod.overhead);
+    if let Some(resources) = &pod.resources {
+        total.extend(list(resources).iter().map(|(name, amount)| (name.clone(), *amount)));
+    }
     total
 }
 
@@ -256,7 +275,10 @@ mod tests {
                 {"name": "i", "resources": {"requests": {"cpu": "500m"}}}],
             "overhead": {"cpu": "10m"}}))
         .unwrap();
-        let total = pod_totals(&p, |c| &c.resources.requests);
-        assert_eq!(total["cpu"], Quantity::from_milli(610));
+        assert_eq!(pod_requests(&p)["cpu"], Quantity::from_milli(610));
+        assert!(pod_limits(&p).is_empty());
+        let mut p = p;
+        p.resources = Some(serde_json::from_value(json!({"requests": {"cpu": "2"}})).unwrap());
+        assert_eq!(pod_requests(&p)["cpu"], Quantity::from_milli(2010));
     }
 }

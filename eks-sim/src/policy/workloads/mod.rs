@@ -23,7 +23,9 @@ pub use job::{
     ContainerExit, FailureAction, JobDecision, JobOutcome, JobRules, JobView, PodFailure,
     backoff_delay, failure_action, job_sync, pending_indexes,
 };
-pub use limits::{Found, LimitViolation, apply_limit_range, pod_totals, validate_limit_range};
+pub use limits::{
+    Found, LimitViolation, apply_limit_range, pod_limits, pod_requests, validate_limit_range,
+};
 pub use pdb::{Budget, BudgetStatus, Eviction, EvictionPod, evict};
 pub use pod_security::{PodSecurityLevel, pod_security_violations};
 pub use quota::{QuotaError, QuotaPod, quota_admits, quota_usage};

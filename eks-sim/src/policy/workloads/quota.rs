@@ -4,7 +4,7 @@
 //! `pkg/quota/v1/resources.go`. Differences: names of other kinds (`count/…`, storage) are not
 //! used by pods and pass through unchanged.
 
-use super::limits::pod_totals;
+use super::limits::{pod_limits, pod_requests};
 use crate::k8s::{PodSpec, ResourceList};
 use crate::units::Quantity;
 
@@ -68,7 +68,7 @@ pub fn quota_usage(pod: &PodSpec) -> ResourceList {
     let one = Quantity::from_units(1);
     usage.insert("pods".to_owned(), one);
     usage.insert("count/pods".to_owned(), one);
-    for (name, amount) in pod_totals(pod, |c| &c.resources.requests) {
+    for (name, amount) in pod_requests(pod) {
         usage.insert(format!("requests.{name}"), amount);
         if matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")
             || name.starts_with("hugepages-")
@@ -76,7 +76,7 @@ pub fn quota_usage(pod: &PodSpec) -> ResourceList {
             usage.insert(name, amount);
         }
     }
-    for (name, amount) in pod_totals(pod, |c| &c.resources.limits) {
+    for (name, amount) in pod_limits(pod) {
         if matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
             usage.insert(format!("limits.{name}"), amount);
         }

@@ -197,7 +197,13 @@ fn report(error: &DecodeError, place: &Place, reporter: &mut Reporter<'_>) {
         }
         Problem::Value { found, wanted } => {
             let message = format!("{} cannot be {found}", place.name());
-            (codes::BAD_VALUE, message, format!("write {wanted}"))
+            let too_large = wanted.contains("whole number") && !found.contains('-');
+            let help = if too_large {
+                "write a smaller number; at most 2147483647 is sure to fit".to_owned()
+            } else {
+                format!("write {wanted}")
+            };
+            (codes::BAD_VALUE, message, help)
         }
         Problem::Custom(text) => {
             let (wrong, mend) = split(text);

@@ -7,7 +7,6 @@ use crate::spec::codes;
 use crate::spec::diagnostic::Reporter;
 use crate::spec::scenario::{CniSpec, NodeGroupSpec, SubnetSpec};
 use crate::spec::validate::span_of;
-use crate::units::Quantity;
 use std::collections::BTreeMap;
 
 pub(super) fn check(input: &Input<'_>, reporter: &mut Reporter<'_>) {
@@ -149,7 +148,7 @@ fn requests(spec: &PodSpec) -> ResourceList {
         spec.init_containers.iter().filter(|c| c.restart_policy.as_deref() == Some("Always"));
     for container in spec.containers.iter().chain(sidecars) {
         for (name, amount) in &container.resources.requests {
-            *sum.entry(name.clone()).or_insert(Quantity::default()) += *amount;
+            *sum.entry(name.clone()).or_default() += *amount;
         }
     }
     for container in &spec.init_containers {

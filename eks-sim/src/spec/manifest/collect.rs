@@ -1,15 +1,16 @@
 //! Files into [`Manifests`]: documents unpacked, recognised, decoded, replaced by later ones.
 
 use super::kinds::{self, Fate, Kind};
-use super::{MARKED, Manifests, Sourced, Unmodelled, check, cross, defaults, files, template};
+use super::{
+    MARKED, Manifests, Sourced, Unmodelled, check, cross, defaults, files, modern, template,
+};
 use crate::k8s;
 use crate::spec::decode::{self, IgnoredField, Style};
 use crate::spec::diagnostic::{Diagnostics, Reporter};
-use crate::spec::node::{Entry, Flavour, Node, Value};
+use crate::spec::node::{Flavour, Node, Value};
 use crate::spec::source::{SourceId, SourceSpan, Sources};
 use crate::spec::{codes, read, suggest, yaml};
 use serde::de::DeserializeOwned;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,8 @@ pub fn load_manifests(
     for (pattern, at) in patterns {
         let mut reporter = Reporter { sources, out };
         let found = files::expand(base, pattern, *at, &mut reporter);
-        let named = found.len() == 1 && found.iter().all(|f| f.ends_with(pattern));
+        // A file that was asked for by name must hold an object; others may be anything.
+        let named = pattern == "-" || base.join(pattern).is_file();
         for path in found {
             *paths.entry(path).or_insert(false) |= named;
         }
@@ -292,7 +294,7 @@ impl Collector {
             let help = "render it: `kubectl kustomize DIR > rendered.yaml`, and give that file";
             return reporter.warning(codes::KUSTOMIZE, head(&node), message, help);
         }
-        modernise(&mut node, known.kind, version);
+        modern::modernise(&mut node, known.kind, version);
         let holes = template::placeholders(&node);
         let span = head(&node);
         let mut found = Diagnostics::new();
@@ -360,6 +362,16 @@ impl Collector {
             "HorizontalPodAutoscaler" => {
                 self.add(node, job, r, c::hpa, d::default_hpa, |m: &mut M| &mut m.hpas)
             }
+            _ => self.dispatch_policy(node, kind, job, r),
+        }
+    }
+
+    /// Kinds that have no pods.
+    fn dispatch_policy(&mut self, node: &mut Node<'_>, kind: &str, job: Job, r: &mut Reporter<'_>) {
+        use check as c;
+        use defaults as d;
+        type M = Manifests;
+        match kind {
             "VerticalPodAutoscaler" => {
                 self.add(node, job, r, c::vpa, |_| {}, |m: &mut M| &mut m.vpas)
             }
@@ -528,73 +540,6 @@ fn foreign(
         let message =
             format!("a document that is no Kubernetes object (it has {missing}) is left out");
         reporter.warning(codes::FOREIGN_DOCUMENT, span, message, help);
-    }
-}
-
-/// Turns old shapes of a kind into today's.
-fn modernise(node: &mut Node<'_>, kind: &str, version: &str) {
-    if !matches!(kind, "Pod" | "Node" | "PersistentVolumeClaim" | "PersistentVolume")
-        && let Value::Map(entries) = &mut node.value
-    {
-        entries.retain(|e| e.key != "status");
-    }
-    match (kind, version) {
-        ("ReplicationController", _) => wrap_selector(node),
-        ("HorizontalPodAutoscaler", "v2beta1") => old_hpa_metrics(node),
-        ("NodePool", "v1beta1") => move_expiry(node),
-        _ => {}
-    }
-}
-
-fn child<'a, 's>(node: &'a mut Node<'s>, key: &str) -> Option<&'a mut Node<'s>> {
-    match &mut node.value {
-        Value::Map(entries) => entries.iter_mut().find(|e| e.key == key).map(|e| &mut e.value),
-        _ => None,
-    }
-}
-
-fn set<'s>(node: &mut Node<'s>, key: &'static str, value: Node<'s>) {
-    if let Value::Map(entries) = &mut node.value {
-        entries.push(Entry { key: Cow::Borrowed(key), key_span: value.span, value });
-    }
-}
-
-/// A ReplicationController's selector is a plain mapping.
-fn wrap_selector(node: &mut Node<'_>) {
-    let Some(selector) = child(node, "spec").and_then(|s| child(s, "selector")) else { return };
-    if selector.get("matchLabels").is_none() && matches!(selector.value, Value::Map(_)) {
-        let span = selector.span;
-        let inner = core::mem::replace(selector, Node { span, value: Value::Map(Vec::new()) });
-        set(selector, "matchLabels", inner);
-    }
-}
-
-/// autoscaling/v2beta1 has `targetAverageUtilization` beside the name.
-fn old_hpa_metrics(node: &mut Node<'_>) {
-    let Some(metrics) = child(node, "spec").and_then(|s| child(s, "metrics")) else { return };
-    let Value::Seq(items) = &mut metrics.value else { return };
-    for resource in items.iter_mut().filter_map(|m| child(m, "resource")) {
-        let span = resource.span;
-        for (old, field, word) in [
-            ("targetAverageUtilization", "averageUtilization", "Utilization"),
-            ("targetAverageValue", "averageValue", "AverageValue"),
-        ] {
-            let Some(value) = resource.get(old).cloned() else { continue };
-            let mut target = Node { span, value: Value::Map(Vec::new()) };
-            set(&mut target, "type", Node { span, value: Value::Str(Cow::Borrowed(word)) });
-            set(&mut target, field, value);
-            set(resource, "target", target);
-        }
-    }
-}
-
-/// karpenter.sh/v1beta1 has `expireAfter` below `disruption`.
-fn move_expiry(node: &mut Node<'_>) {
-    let Some(expiry) = node.at("spec.disruption.expireAfter").cloned() else { return };
-    let spec =
-        child(node, "spec").and_then(|s| child(s, "template")).and_then(|t| child(t, "spec"));
-    if let Some(spec) = spec {
-        set(spec, "expireAfter", expiry);
     }
 }
 

@@ -11,6 +11,7 @@ mod check;
 mod collect;
 mod cross;
 mod defaults;
+mod modern;
 mod template;
 
 pub use collect::{load_manifests, load_text};

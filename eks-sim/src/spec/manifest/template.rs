@@ -69,10 +69,14 @@ pub(super) fn is_patch(node: &Node<'_>, kind: &str, selector_optional: bool) -> 
         _ => return false,
     };
     let with_selector = matches!(kind, "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet");
-    if with_selector && !selector_optional && node.at("spec.selector").is_some() {
-        return false;
-    }
     let containers = node.at(template).and_then(|s| s.get("containers"));
+    if with_selector && containers.is_some_and(|c| !c.items().is_empty()) {
+        // A whole object that merely lacks an image is a mistake, not a patch.
+        let selected = selector_optional || node.at("spec.selector").is_some();
+        if selected && node.at("spec.template.metadata.labels").is_some() {
+            return false;
+        }
+    }
     containers.is_none_or(|c| c.items().iter().all(|i| i.get("image").is_none()))
 }
 

@@ -1,7 +1,7 @@
 //! Load: requests to Services, behaviour of Jobs and workloads.
 
 use super::{Fraction, PerSecond, TimeOfDay};
-use crate::units::{Quantity, Span};
+use crate::units::{Dist, Quantity, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +154,9 @@ pub struct JobBehaviorSpec {
     /// Start a Job from the template at these times too.
     #[serde(default)]
     pub cron: Option<String>,
+    /// How long a pod runs (default: the constant `job.duration`).
+    #[serde(default)]
+    pub duration: Option<Dist>,
     /// Share of pods that fail (default 0).
     #[serde(default)]
     pub failure_probability: Option<Fraction>,
@@ -166,6 +169,10 @@ pub struct WorkloadBehaviorSpec {
     /// `Deployment/NAME`, `StatefulSet/NAME`, … with `NAMESPACE/` where needed, or `*` for all.
     #[serde(rename = "for")]
     pub target: String,
+    /// Time from a container's start until it can serve, which its readiness probe then finds out
+    /// (default: the constant `pod.application_start`).
+    #[serde(default)]
+    pub startup: Option<Dist>,
     /// CPU an idle pod uses (default 2 % of its request).
     #[serde(default)]
     pub idle_cpu: Option<Quantity>,

@@ -225,7 +225,7 @@ impl<V> rand_distr::Distribution<f64> for DistOf<V> {
 /// Distributions of every kind, for tests of all of them.
 fn specimens() -> Vec<DistSpec<f64>> {
     let log_normal = |median, p95, sigma, mean, cv| {
-        DistSpec::LogNormal(LogNormalSpec { median, p95, sigma, mean, cv })
+        DistSpec::LogNormal(LogNormalSpec { median, p95, p99: None, sigma, mean, cv })
     };
     let gamma = |shape, scale| {
         let (shape, scale) = (Some(shape), Some(scale));

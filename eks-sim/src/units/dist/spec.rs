@@ -83,7 +83,8 @@ pub struct ExponentialSpec<V> {
     pub mean: V,
 }
 
-/// Parameters of a lognormal distribution: `median` with `p95` or `sigma`, or `mean` with `cv`.
+/// Parameters of a lognormal distribution: `median` with `p95`, `p99` or `sigma`, or `mean` with
+/// `cv`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogNormalSpec<V> {
@@ -93,6 +94,9 @@ pub struct LogNormalSpec<V> {
     /// The value 95 % of all draws stay below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p95: Option<V>,
+    /// The value 99 % of all draws stay below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99: Option<V>,
     /// Standard deviation of the natural logarithm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma: Option<f64>,
@@ -328,14 +332,20 @@ impl<V: DistValue> LogNormalSpec<V> {
     fn check(&self) -> Checked {
         let kind = "lognormal";
         let number = |value: Option<V>| value.map(V::number);
-        match (number(self.median), number(self.p95), self.sigma, number(self.mean), self.cv) {
-            (Some(median), Some(p95), None, None, None) => {
+        let (upper, name, share) = match (self.p95, self.p99) {
+            (p95, None) => (number(p95), "p95", 0.95),
+            (None, p99) => (number(p99), "p99", 0.99),
+            // Both: refused below, as any other surplus.
+            (p95, _) => (number(p95), "p95", f64::NAN),
+        };
+        match (number(self.median), upper, self.sigma, number(self.mean), self.cv) {
+            (Some(median), Some(upper), None, None, None) if !share.is_nan() => {
                 let median = positive(kind, "median", median)?;
-                let ok = p95 >= median && p95.is_finite();
-                let p95 = range(ok, kind, "p95", p95, "at least the median")?;
+                let ok = upper >= median && upper.is_finite();
+                let upper = range(ok, kind, name, upper, "at least the median")?;
                 Ok(Shape::LogNormal {
                     mu: ln(median),
-                    sigma: ln(p95 / median) / normal_quantile(0.95),
+                    sigma: ln(upper / median) / normal_quantile(share),
                 })
             }
             (Some(median), None, Some(sigma), None, None) => Ok(Shape::LogNormal {
@@ -349,7 +359,7 @@ impl<V: DistValue> LogNormalSpec<V> {
                 Ok(Shape::LogNormal { mu: ln(mean) - 0.5 * square, sigma: sqrt(square) })
             }
             _ => {
-                let needs = "`median` with `p95`, `median` with `sigma`, or `mean` with `cv`";
+                let needs = "`median` with `p95`, `p99` or `sigma`, or `mean` with `cv`";
                 Err(DistError::Fields { kind, needs })
             }
         }

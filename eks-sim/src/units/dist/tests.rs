@@ -190,3 +190,12 @@ fn schema_accepts_both_forms() {
 fn bits_are_pinned() {
     assert_eq!(pinned_digest(), PINNED_DIGEST, "the arithmetic changed bits");
 }
+
+#[cfg(feature = "rand_distr")]
+#[test]
+fn serves_as_a_rand_distr_distribution() {
+    let dist = dist(r#"{"exponential": {"mean": 40}}"#);
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    let (mean, _) = moments(&mut || Distribution::sample(&dist, &mut rng));
+    close(mean, 40.0, 0.01, "mean");
+}

@@ -63,15 +63,8 @@ pub(crate) fn constraints(
 /// Selectors of the Services that select the pod, and of its controlling workload.
 pub(crate) fn default_selector(cx: &Cx<'_>) -> Selector {
     let class = cx.class;
-    let mut pairs: Vec<(Symbol, Symbol)> = Vec::new();
     let services = cx.cache.services.get(&class.namespace);
-    for wanted in services.into_iter().flat_map(|s| s.values()).filter(|w| !w.is_empty()) {
-        if wanted.iter().all(|&(k, v)| class.labels.get(k) == Some(v)) {
-            pairs.extend_from_slice(wanted);
-        }
-    }
-    pairs.sort_unstable();
-    pairs.dedup();
+    let pairs = services.map(|s| s.merged(&class.labels)).unwrap_or_default();
     let mut selector = Selector::from_pairs(&pairs);
     let owner =
         class.owner.and_then(|(kind, name)| cx.cache.owners.get(&(class.namespace, kind, name)));

@@ -1,7 +1,9 @@
 //! Pods, their templates, and what limits them.
 
 use super::{Checker, dns_label};
-use crate::k8s::{self, Container, NodeSelectorTerm, PodAffinity, PodSpec, ResourceRequirements};
+use crate::k8s::{
+    self, Affinity, Container, NodeSelectorTerm, PodAffinity, PodSpec, ResourceRequirements,
+};
 use crate::spec::codes;
 use std::collections::BTreeSet;
 
@@ -185,7 +187,12 @@ fn placement(spec: &PodSpec, path: &str, c: &mut Checker<'_, '_, '_>) {
             );
         }
     }
-    let Some(affinity) = &spec.affinity else { return };
+    if let Some(affinity) = &spec.affinity {
+        affinities(affinity, path, c);
+    }
+}
+
+fn affinities(affinity: &Affinity, path: &str, c: &mut Checker<'_, '_, '_>) {
     let required = "requiredDuringSchedulingIgnoredDuringExecution";
     let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
     if let Some(nodes) = &affinity.node_affinity {

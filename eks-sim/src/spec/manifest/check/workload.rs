@@ -163,7 +163,16 @@ pub(in crate::spec::manifest) fn cron_job(o: &k8s::CronJob, c: &mut Checker<'_, 
     if let Some(zone) = &o.spec.time_zone
         && let Err(e) = Zone::parse(zone)
     {
-        c.with_mend(codes::BAD_CRON, "spec.timeZone", &e.to_string());
+        let text = e.to_string();
+        if zone.contains('/') {
+            // A real zone outside our table must not stop anyone.
+            let span = c.span("spec.timeZone");
+            let message = format!("the rules of the time zone `{zone}` are not known; UTC is used");
+            let help = text.split_once("; ").map_or("write an offset", |t| t.1).to_owned();
+            c.reporter.warning(codes::UNKNOWN_ZONE, span, message, help);
+        } else {
+            c.with_mend(codes::BAD_CRON, "spec.timeZone", &text);
+        }
     }
     let policies = ["Allow", "Forbid", "Replace"];
     c.one_of("spec.concurrencyPolicy", o.spec.concurrency_policy.as_deref(), &policies);

@@ -1,0 +1,289 @@
+//! EC2 and the Auto Scaling groups of managed node groups.
+//!
+//! Desired size above the instances there are → launch into the zone with the fewest → API call,
+//! pending → running, boot, kubelet registers. A machine that crashes is found unhealthy after a
+//! while, terminated and replaced.
+
+use crate::engine::{self, Cx, Stream};
+use crate::policy::vpc_cni::{Holding, Placement};
+use crate::units::{Id, SimTime, Span};
+use crate::world::cloud::{Group, Instance, InstanceState, LaunchFailure, Subnet};
+use crate::world::model::{GroupModel, SubnetModel, Zone};
+use crate::world::{Change, Client, Request};
+
+/// What can happen to EC2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Compare a group's desired size with its instances.
+    Reconcile(Id<GroupModel>),
+    /// Somebody sets a group's desired size.
+    SetDesired(Id<GroupModel>, u32),
+    /// Somebody terminates an instance and shrinks its group by one.
+    Terminate(Id<Instance>),
+    /// An instance runs.
+    Running(Id<Instance>),
+    /// Its kubelet registers.
+    Register(Id<Instance>),
+    /// Its machine crashed.
+    Crashed(Id<Instance>),
+    /// Status checks have failed for long enough.
+    Unhealthy(Id<Instance>),
+    /// A zone went down or came back.
+    ZoneChanged(Id<Zone>, bool),
+    /// A spot instance gets its two-minute notice.
+    SpotNotice(Id<Instance>),
+    /// The notice is over.
+    SpotReclaim(Id<Instance>),
+}
+
+/// EC2. Its state is in [`crate::world::Cloud`].
+#[derive(Clone, Debug, Default)]
+pub struct Ec2 {}
+
+fn wake(event: Event) -> engine::Event {
+    engine::Event::Ec2(event)
+}
+
+impl Ec2 {
+    /// Subnets, groups and the instances that run at the start.
+    pub fn start(&mut self, cx: &mut Cx<'_>) {
+        let model = cx.model();
+        let cloud = cx.cloud_mut();
+        cloud.zone_down = model.zones.iter().map(|_| false).collect();
+        cloud.subnets = model
+            .subnets
+            .iter()
+            .map(|(_, s)| Subnet { space: s.space(), assigned: 0, refusals: 0 })
+            .collect();
+        cloud.groups = model
+            .groups
+            .iter()
+            .map(|(_, g)| Group { desired: g.desired, ..Group::default() })
+            .collect();
+        for (group, g) in model.groups.iter() {
+            for _ in 0..g.desired {
+                match launch(group, cx) {
+                    Ok(instance) => {
+                        cx.cloud_mut().instances[instance].state = InstanceState::Running;
+                        cx.cloud_mut().instances[instance].running = SimTime::ZERO;
+                        cx.emit(Change::InstanceRunning(instance));
+                        spot_clock(instance, cx);
+                    }
+                    Err(why) => refuse(group, why, cx),
+                }
+            }
+        }
+    }
+
+    /// Handles one event.
+    pub fn handle(&mut self, event: Event, cx: &mut Cx<'_>) {
+        match event {
+            Event::Reconcile(g) => reconcile(g, cx),
+            Event::SetDesired(g, size) => {
+                let model = &cx.model().groups[g];
+                let size = size.clamp(model.min.min(model.max), model.max);
+                if cx.cloud().groups[g].desired != size {
+                    cx.cloud_mut().groups[g].desired = size;
+                    cx.emit(Change::GroupResized(g));
+                }
+            }
+            Event::Terminate(i) => {
+                let group = cx.cloud().instances[i].group;
+                if cx.cloud().instances[i].state != InstanceState::Terminated {
+                    let desired = &mut cx.cloud_mut().groups[group].desired;
+                    *desired = desired.saturating_sub(1);
+                    terminate(i, "scaled down", cx);
+                }
+            }
+            Event::Running(i) => running(i, cx),
+            Event::Register(i) => {
+                let row = &cx.cloud().instances[i];
+                if row.alive && row.node.is_none() && row.state == InstanceState::Running {
+                    cx.submit(Client::Kubelet, Request::RegisterNode { instance: i });
+                }
+            }
+            Event::Crashed(i) => {
+                let wait = cx.model().settings.instance_replace_delay;
+                cx.after(wait, wake(Event::Unhealthy(i)));
+            }
+            Event::Unhealthy(i) => {
+                if !cx.cloud().instances[i].alive {
+                    terminate(i, "failed its status checks", cx);
+                }
+            }
+            Event::ZoneChanged(zone, down) => zone_changed(zone, down, cx),
+            Event::SpotNotice(i) => {
+                if cx.cloud().instances[i].state == InstanceState::Running {
+                    let notice = cx.model().settings.spot_notice;
+                    cx.after(notice, wake(Event::SpotReclaim(i)));
+                }
+            }
+            Event::SpotReclaim(i) => {
+                if cx.cloud().instances[i].state == InstanceState::Running {
+                    cx.cloud_mut().instances[i].alive = false;
+                    terminate(i, "spot capacity was reclaimed", cx);
+                }
+            }
+        }
+    }
+}
+
+fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
+    loop {
+        let state = &cx.cloud().groups[group];
+        if state.instances.len() as u32 >= state.desired {
+            return;
+        }
+        match launch(group, cx) {
+            Ok(instance) => {
+                let key = cx.cloud().instances[instance].key;
+                let steps = &cx.model().settings.launch_steps;
+                let call = (0_u64..).zip(steps).fold(Span::ZERO, |sum, (i, step)| {
+                    sum + cx.sample(step, Stream::InstanceLaunch, engine::draws::key(&[key, i]))
+                });
+                cx.after(call, wake(Event::Running(instance)));
+                let state = &mut cx.cloud_mut().groups[group];
+                state.failing_since = None;
+                state.failure = None;
+            }
+            Err(why) => {
+                refuse(group, why, cx);
+                let retry = cx.model().settings.launch_retry;
+                cx.after(retry, wake(Event::Reconcile(group)));
+                return;
+            }
+        }
+    }
+}
+
+fn refuse(group: Id<GroupModel>, why: LaunchFailure, cx: &mut Cx<'_>) {
+    let now = cx.now();
+    let state = &mut cx.cloud_mut().groups[group];
+    state.failing_since.get_or_insert(now);
+    state.failure = Some(why);
+    cx.emit(Change::LaunchRefused(group, why));
+}
+
+/// Asks for one instance, in the zone of the group that has the fewest.
+fn launch(group: Id<GroupModel>, cx: &mut Cx<'_>) -> Result<Id<Instance>, LaunchFailure> {
+    let model = cx.model();
+    let g = &model.groups[group];
+    let mut subnets: Vec<Id<SubnetModel>> = g.subnets.clone();
+    let count = |s: &Id<SubnetModel>| {
+        let zone = model.subnets[*s].zone;
+        let state = &cx.cloud().groups[group];
+        state.instances.iter().filter(|&&i| cx.cloud().instances[i].zone == zone).count()
+    };
+    subnets.sort_by_key(|s| (count(s), s.raw()));
+    subnets.retain(|s| !cx.cloud().zone_down[model.subnets[*s].zone]);
+    if subnets.is_empty() {
+        return Err(LaunchFailure::InsufficientInstanceCapacity);
+    }
+    let serial = cx.cloud().groups[group].launched;
+    let key = engine::draws::key(&[engine::draws::key_str(&g.name), u64::from(serial)]);
+    for subnet in subnets {
+        let mut taken = Vec::new();
+        let space = &mut cx.cloud_mut().subnets[subnet].space;
+        let asked = space.take(Holding::NodePrimary, 1, &mut Placement::Sequential, &mut taken);
+        let (Ok(()), Some(&address)) = (asked, taken.first()) else {
+            cx.cloud_mut().subnets[subnet].refusals += 1;
+            cx.emit(Change::SubnetExhausted(subnet));
+            continue;
+        };
+        let now = cx.now();
+        let instance = cx.cloud_mut().instances.push(Instance {
+            group,
+            serial,
+            key,
+            type_index: 0,
+            subnet,
+            zone: model.subnets[subnet].zone,
+            state: InstanceState::Pending,
+            alive: true,
+            requested: now,
+            running: SimTime::NEVER,
+            terminated: SimTime::NEVER,
+            end_reason: "",
+            crashed: SimTime::NEVER,
+            address: address.into(),
+            node: None,
+        });
+        let state = &mut cx.cloud_mut().groups[group];
+        state.launched += 1;
+        state.instances.push(instance);
+        cx.emit(Change::InstanceRequested(instance));
+        cx.emit(Change::SubnetChanged(subnet));
+        return Ok(instance);
+    }
+    Err(LaunchFailure::InsufficientFreeAddressesInSubnet)
+}
+
+fn running(instance: Id<Instance>, cx: &mut Cx<'_>) {
+    let now = cx.now();
+    let row = &mut cx.cloud_mut().instances[instance];
+    if row.state != InstanceState::Pending {
+        return;
+    }
+    row.state = InstanceState::Running;
+    row.running = now;
+    let (group, key, alive) = (row.group, row.key, row.alive);
+    cx.emit(Change::InstanceRunning(instance));
+    if !alive {
+        return;
+    }
+    let boot = cx.sample(&cx.model().groups[group].boot, Stream::NodeBoot, key);
+    cx.after(boot, wake(Event::Register(instance)));
+    spot_clock(instance, cx);
+}
+
+/// Draws when a spot instance will be reclaimed, if that is within the run.
+fn spot_clock(instance: Id<Instance>, cx: &mut Cx<'_>) {
+    let row = &cx.cloud().instances[instance];
+    let group = &cx.model().groups[row.group];
+    let hazard = group.types[row.type_index as usize].interruption_per_hour;
+    if !cx.model().settings.spot_interruptions || hazard <= 0.0 {
+        return;
+    }
+    let u = cx.draw(Stream::SpotInterruption, row.key);
+    let hours = -crate::units::math::ln(u) / hazard;
+    cx.after(Span::from_secs_f64(hours * 3600.0), wake(Event::SpotNotice(instance)));
+}
+
+fn terminate(instance: Id<Instance>, reason: &'static str, cx: &mut Cx<'_>) {
+    let now = cx.now();
+    let row = &mut cx.cloud_mut().instances[instance];
+    if row.state == InstanceState::Terminated {
+        return;
+    }
+    row.state = InstanceState::Terminated;
+    row.terminated = now;
+    row.end_reason = reason;
+    row.alive = false;
+    let (group, subnet, address) = (row.group, row.subnet, row.address);
+    let cloud = cx.cloud_mut();
+    cloud.groups[group].instances.retain(|&i| i != instance);
+    cloud.subnets[subnet].space.release(address.into());
+    cx.emit(Change::InstanceTerminated(instance));
+    cx.emit(Change::SubnetChanged(subnet));
+}
+
+fn zone_changed(zone: Id<Zone>, down: bool, cx: &mut Cx<'_>) {
+    cx.cloud_mut().zone_down[zone] = down;
+    if !down {
+        return;
+    }
+    let now = cx.now();
+    let lost: Vec<Id<Instance>> = cx
+        .cloud()
+        .instances
+        .iter()
+        .filter(|(_, i)| i.zone == zone && i.alive && i.state != InstanceState::Terminated)
+        .map(|(id, _)| id)
+        .collect();
+    for id in lost {
+        let row = &mut cx.cloud_mut().instances[id];
+        row.alive = false;
+        row.crashed = now;
+        cx.emit(Change::InstanceCrashed(id));
+    }
+}

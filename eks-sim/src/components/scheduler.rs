@@ -1,0 +1,450 @@
+//! kube-scheduler: a queue of pending pods, one cycle at a time, binding through the API.
+//!
+//! A pod is added to the queue → a cycle filters and scores nodes → the pod is assumed on the best
+//! one and the binding is asked for; or it is parked until something that may help happens.
+//! Preemption nominates a node and deletes its victims.
+
+use crate::engine::{self, Cx, Stream};
+use crate::k8s;
+use crate::policy::kube_scheduler::{
+    Budget, Cache, ClassId, ClusterEvent, PodToSchedule, Profile, SchedulingQueue, Unschedulable,
+    preempt, schedule,
+};
+use crate::units::{Id, SimTime};
+use crate::world::model::Template;
+use crate::world::{Change, Client, Model, Node, PodId, Reason, Request};
+use rustc_hash::FxHashMap;
+
+/// What can happen to the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A pod without node appeared.
+    PodAdded(PodId),
+    /// A binding was written.
+    PodBound(PodId),
+    /// A pod is being deleted.
+    PodTerminating(PodId),
+    /// A pod ended or is gone.
+    PodGone(PodId),
+    /// A node came, changed or went.
+    NodeChanged(Id<Node>),
+    /// The next cycle.
+    Cycle,
+    /// A binding was refused.
+    BindFailed(PodId),
+    /// Look at a pod again.
+    Retry(PodId),
+    /// The queue has something to move.
+    Flush,
+}
+
+/// A pod in the scheduler's cache.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    pod: PodId,
+    class: ClassId,
+    node: Option<u32>,
+}
+
+/// kube-scheduler.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    cache: Cache,
+    queue: SchedulingQueue,
+    classes: Vec<Option<ClassId>>,
+    daemon_classes: FxHashMap<(Id<Template>, u32), ClassId>,
+    known: Vec<Option<Known>>,
+    nodes: Vec<bool>,
+    failures: Vec<Option<(PodId, Box<Unschedulable>)>>,
+    cycling: bool,
+    flush_at: SimTime,
+    attempts: u64,
+}
+
+fn wake(event: Event) -> engine::Event {
+    engine::Event::Scheduler(event)
+}
+
+impl Scheduler {
+    /// An idle scheduler.
+    #[must_use]
+    pub fn new(model: &Model) -> Self {
+        let mut cache = Cache::new(Profile::default());
+        for namespace in &model.objects.namespaces {
+            cache.set_namespace(&namespace.metadata.name, &namespace.metadata.labels);
+        }
+        for service in &model.objects.services {
+            cache.set_service(service);
+        }
+        Self {
+            cache,
+            queue: SchedulingQueue::default(),
+            classes: vec![None; model.templates.len()],
+            daemon_classes: FxHashMap::default(),
+            known: Vec::new(),
+            nodes: Vec::new(),
+            failures: Vec::new(),
+            cycling: false,
+            flush_at: SimTime::NEVER,
+            attempts: 0,
+        }
+    }
+
+    /// Scheduling attempts so far.
+    #[must_use]
+    pub const fn attempts(&self) -> u64 {
+        self.attempts
+    }
+
+    /// Upstream's message of the last failed attempt of a pod.
+    #[must_use]
+    pub fn message(&self, pod: PodId) -> Option<String> {
+        let (id, failed) = self.failures.get(pod.slot() as usize)?.as_ref()?;
+        (*id == pod).then(|| failed.message(&self.cache, None))
+    }
+
+    /// Reasons of the last failed attempt of a pod, with the number of nodes each.
+    #[must_use]
+    pub fn reasons(&self, pod: PodId) -> Vec<(String, u32)> {
+        let Some(Some((id, failed))) = self.failures.get(pod.slot() as usize) else {
+            return Vec::new();
+        };
+        if *id != pod {
+            return Vec::new();
+        }
+        if let Some(rejection) = &failed.pre_filter {
+            return vec![(rejection.message(&self.cache), failed.nodes)];
+        }
+        failed.reasons.iter().map(|(r, &n)| (r.text(&self.cache), n)).collect()
+    }
+
+    /// Handles one event.
+    pub fn handle(&mut self, event: Event, cx: &mut Cx<'_>) {
+        match event {
+            Event::PodAdded(p) => self.pod_added(p, cx),
+            Event::PodBound(p) => self.pod_bound(p, cx),
+            Event::PodTerminating(p) => self.pod_terminating(p, cx),
+            Event::PodGone(p) => self.pod_gone(p, cx),
+            Event::NodeChanged(n) => self.node_changed(n, cx),
+            Event::Cycle => self.cycle(cx),
+            Event::BindFailed(p) => self.bind_failed(p, cx),
+            Event::Retry(p) => self.pod_added(p, cx),
+            Event::Flush => {
+                self.flush_at = SimTime::NEVER;
+                self.queue.advance(cx.now());
+                self.go_on(cx);
+            }
+        }
+    }
+
+    /// Makes sure that a cycle or a flush is on the agenda if there is work.
+    fn go_on(&mut self, cx: &mut Cx<'_>) {
+        if !self.cycling && self.queue.has_next() {
+            self.cycling = true;
+            cx.after(crate::units::Span::ZERO, wake(Event::Cycle));
+        }
+        if let Some(at) = self.queue.next_wakeup()
+            && at < self.flush_at
+        {
+            self.flush_at = at;
+            cx.at(at, wake(Event::Flush));
+        }
+    }
+
+    fn class_of(&mut self, pod: PodId, cx: &Cx<'_>) -> Option<ClassId> {
+        let p = cx.api().pods.get(pod)?;
+        let template = &cx.model().templates[p.template];
+        if template.daemon {
+            let key = (p.template, p.ordinal);
+            if let Some(&class) = self.daemon_classes.get(&key) {
+                return Some(class);
+            }
+            let node = cx.api().nodes.get(Id::new(p.ordinal))?;
+            let spec = pinned(&template.object.spec, node.name());
+            let labels = &template.object.metadata.labels;
+            let class =
+                self.cache.class(&template.namespace, labels, template.owner.as_ref(), &spec);
+            self.daemon_classes.insert(key, class);
+            return Some(class);
+        }
+        let slot = &mut self.classes[p.template.index()];
+        if slot.is_none() {
+            let labels = &template.object.metadata.labels;
+            let spec = &template.object.spec;
+            let owner = template.owner.as_ref();
+            *slot = Some(self.cache.class(&template.namespace, labels, owner, spec));
+        }
+        *slot
+    }
+
+    fn know(&mut self, pod: PodId) -> &mut Option<Known> {
+        let slot = pod.slot() as usize;
+        if self.known.len() <= slot {
+            self.known.resize(slot + 1, None);
+        }
+        &mut self.known[slot]
+    }
+
+    fn pod_added(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let Some(p) = cx.api().pods.get(pod) else { return };
+        let (bound, template) = (p.node.is_some(), p.template);
+        if bound || p.is_terminating() {
+            return;
+        }
+        let Some(class) = self.class_of(pod, cx) else { return };
+        let known = self.know(pod);
+        if known.as_ref().is_some_and(|k| k.pod == pod && k.node.is_some()) {
+            return;
+        }
+        *known = Some(Known { pod, class, node: None });
+        let priority = cx.model().templates[template].priority;
+        let gated = !cx.model().templates[template].object.spec.scheduling_gates.is_empty();
+        self.queue.push(pod.slot(), class, priority, gated, cx.now());
+        self.go_on(cx);
+    }
+
+    fn pod_bound(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        let Some(p) = cx.api().pods.get(pod) else { return };
+        let (Some(node), slot) = (p.node, pod.slot()) else { return };
+        let Some(class) = self.class_of(pod, cx) else { return };
+        let known = self.know(pod);
+        match known {
+            Some(k) if k.pod == pod && k.node == Some(node.raw()) => {}
+            _ => {
+                *known = Some(Known { pod, class, node: Some(node.raw()) });
+                self.queue.remove(slot);
+                if self.nodes.get(node.index()) == Some(&true) {
+                    self.cache.add_pod(slot, class, node.raw(), Some(now));
+                }
+            }
+        }
+        self.cache.clear_nomination(slot);
+        if let Some(entry) = self.failures.get_mut(slot as usize) {
+            *entry = None;
+        }
+        self.queue.on_event(&ClusterEvent::PodAdded { class }, now, &self.cache);
+        self.go_on(cx);
+    }
+
+    fn pod_terminating(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let Some(Some(k)) = self.known.get(pod.slot() as usize) else { return };
+        if k.pod != pod {
+            return;
+        }
+        if k.node.is_some() {
+            self.cache.mark_terminating(pod.slot(), false);
+        } else {
+            self.queue.remove(pod.slot());
+            self.cache.clear_nomination(pod.slot());
+        }
+        self.go_on(cx);
+    }
+
+    fn pod_gone(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let slot = pod.slot();
+        let Some(known) = self.known.get_mut(slot as usize) else { return };
+        let Some(k) = known.filter(|k| k.pod == pod) else { return };
+        *known = None;
+        if let Some(entry) = self.failures.get_mut(slot as usize) {
+            *entry = None;
+        }
+        self.queue.remove(slot);
+        self.cache.clear_nomination(slot);
+        if let Some(node) = k.node {
+            self.cache.remove_pod(slot);
+            let event =
+                ClusterEvent::PodDeleted { class: k.class, node: Some(node), nominated: false };
+            self.queue.on_event(&event, cx.now(), &self.cache);
+        }
+        self.go_on(cx);
+    }
+
+    fn node_changed(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {
+        let row = &cx.api().nodes[node];
+        let key = node.raw();
+        if self.nodes.len() <= node.index() {
+            self.nodes.resize(node.index() + 1, false);
+        }
+        let there = self.nodes[node.index()];
+        let event = match (there, row.exists()) {
+            (false, true) => {
+                self.cache.add_node(key, &row.full_object());
+                self.nodes[node.index()] = true;
+                ClusterEvent::NodeAdded(key)
+            }
+            (true, true) => {
+                let Some(old) = self.cache.node_info(key).and_then(|n| n.node.clone()) else {
+                    return;
+                };
+                self.cache.update_node(key, &row.full_object());
+                ClusterEvent::NodeUpdated { node: key, old }
+            }
+            (true, false) => {
+                let Some(old) = self.cache.node_info(key).and_then(|n| n.node.clone()) else {
+                    return;
+                };
+                self.cache.remove_node(key);
+                self.nodes[node.index()] = false;
+                ClusterEvent::NodeDeleted(old)
+            }
+            (false, false) => return,
+        };
+        self.queue.on_event(&event, cx.now(), &self.cache);
+        self.go_on(cx);
+    }
+
+    fn cycle(&mut self, cx: &mut Cx<'_>) {
+        self.cycling = false;
+        let now = cx.now();
+        let Some(next) = self.queue.pop(now) else { return self.go_on(cx) };
+        let Some(Some(known)) = self.known.get(next.pod as usize).copied() else {
+            return self.go_on(cx);
+        };
+        let pod = known.pod;
+        if cx.api().pods.get(pod).is_none_or(|p| p.is_terminating() || p.node.is_some()) {
+            return self.go_on(cx);
+        }
+        self.attempts += 1;
+        let asked = PodToSchedule {
+            key: next.pod,
+            class: next.class,
+            nominated: self.cache.nomination(next.pod),
+        };
+        let id = cx.api().pods.get(pod).map_or(0, |p| p.key);
+        let turn = engine::draws::key(&[id, next.attempts.into()]);
+        let mut tie = |n: u32| cx.pick(Stream::SchedulerTie, turn, n);
+        match schedule(&mut self.cache, &asked, &mut tie) {
+            Ok(placement) => {
+                self.cache.clear_nomination(next.pod);
+                self.cache.add_pod(next.pod, next.class, placement.node, Some(now));
+                if let Some(Some(k)) = self.known.get_mut(next.pod as usize) {
+                    k.node = Some(placement.node);
+                }
+                self.queue.remove(next.pod);
+                let node = Id::new(placement.node);
+                cx.submit(Client::Scheduler, Request::Bind { pod, node });
+            }
+            Err(failed) => self.unschedulable(pod, &asked, failed, id, cx),
+        }
+        if self.queue.has_next() {
+            self.cycling = true;
+            cx.after(cx.model().settings.scheduler_cycle, wake(Event::Cycle));
+        }
+        self.go_on(cx);
+    }
+
+    fn unschedulable(
+        &mut self,
+        pod: PodId,
+        asked: &PodToSchedule,
+        failed: Box<Unschedulable>,
+        id: u64,
+        cx: &mut Cx<'_>,
+    ) {
+        let now = cx.now();
+        let slot = asked.key as usize;
+        let preemptable = self.may_preempt(asked.class, cx);
+        if preemptable {
+            self.preempt(pod, asked, &failed, id, cx);
+        }
+        self.queue.park(asked.key, failed.rejectors, now, &self.cache);
+        if self.failures.len() <= slot {
+            self.failures.resize(slot + 1, None);
+        }
+        self.failures[slot] = Some((pod, failed));
+        cx.emit(Change::PodUnschedulable(pod));
+    }
+
+    /// Nothing of a lower priority exists: preemption cannot help, as upstream finds by looking.
+    fn may_preempt(&self, class: ClassId, cx: &Cx<'_>) -> bool {
+        let priority = self.cache.class_info(class).priority;
+        cx.model().templates.iter().any(|(_, t)| t.priority < priority)
+    }
+
+    fn preempt(
+        &mut self,
+        pod: PodId,
+        asked: &PodToSchedule,
+        failed: &Unschedulable,
+        id: u64,
+        cx: &mut Cx<'_>,
+    ) {
+        let budgets: Vec<Budget> = cx
+            .model()
+            .budgets
+            .iter()
+            .map(|(_, b)| {
+                let mut budget = Budget::new(&b.object, Vec::new(), &mut self.cache);
+                budget.set_allowed(i64::from(allowed(b, cx)));
+                budget
+            })
+            .collect();
+        let key = engine::draws::key(&[id, cx.now().nanos()]);
+        let mut draw = |n: u32| cx.pick(Stream::PreemptionOffset, key, n);
+        let Ok(plan) = preempt(&self.cache, asked, failed, &budgets, &mut draw) else { return };
+        self.cache.nominate(asked.key, asked.class, plan.node);
+        cx.submit(Client::Scheduler, Request::Nominate { pod, node: Some(Id::new(plan.node)) });
+        for victim in plan.victims {
+            if let Some(Some(k)) = self.known.get(victim as usize) {
+                let reason = Reason::Preempted;
+                cx.submit(Client::Scheduler, Request::DeletePod { pod: k.pod, reason });
+                self.cache.mark_terminating(victim, true);
+            }
+        }
+    }
+
+    fn bind_failed(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let slot = pod.slot();
+        let Some(Some(k)) = self.known.get_mut(slot as usize) else { return };
+        if k.pod != pod || cx.api().pods.get(pod).is_none_or(|p| p.node.is_some()) {
+            return;
+        }
+        let (class, was) = (k.class, k.node.take());
+        if let Some(node) = was {
+            self.cache.remove_pod(slot);
+            let event = ClusterEvent::PodDeleted { class, node: Some(node), nominated: true };
+            self.queue.on_event(&event, cx.now(), &self.cache);
+        }
+        self.pod_added(pod, cx);
+    }
+}
+
+/// Disruptions that a budget allows, roughly as its status says: healthy less desired.
+fn allowed(budget: &crate::world::model::BudgetModel, cx: &Cx<'_>) -> i32 {
+    crate::policy::workloads::Budget::lower(&budget.object.spec).map_or(0, |rule| {
+        let (mut healthy, mut matching, mut scale) = (0, 0, 0);
+        for (_, set) in cx.api().sets.iter() {
+            if budget.templates.contains(&set.template) {
+                healthy += set.ready as i32;
+                matching += set.pods.len() as i32;
+                scale += set.desired as i32;
+            }
+        }
+        let expected = if rule.needs_scale() { scale } else { matching };
+        rule.status(expected, healthy).allowed
+    })
+}
+
+/// The pod's specification with required affinity to one node, as the DaemonSet controller writes
+/// it, and the controller's automatic tolerations (already in the template).
+fn pinned(spec: &k8s::PodSpec, node: &str) -> k8s::PodSpec {
+    let mut spec = spec.clone();
+    let field = k8s::NodeSelectorRequirement {
+        key: "metadata.name".to_owned(),
+        operator: "In".to_owned(),
+        values: vec![node.to_owned()],
+    };
+    let affinity = spec.affinity.get_or_insert_with(Default::default);
+    let node_affinity = affinity.node_affinity.get_or_insert_with(Default::default);
+    let required = node_affinity
+        .required_during_scheduling_ignored_during_execution
+        .get_or_insert_with(Default::default);
+    if required.node_selector_terms.is_empty() {
+        required.node_selector_terms.push(k8s::NodeSelectorTerm::default());
+    }
+    for term in &mut required.node_selector_terms {
+        term.match_fields = vec![field.clone()];
+    }
+    spec
+}

@@ -1,0 +1,58 @@
+//! The closed list of who can be woken. Each component owns its own enum.
+
+use crate::components::{
+    cluster_autoscaler, control_plane, ec2, faults, hpa, kubelet, node_lifecycle, scheduler,
+    traffic, volumes, vpc_cni, workloads,
+};
+
+/// Something that happens to one component at one instant.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// API servers and etcd.
+    ControlPlane(control_plane::Event),
+    /// kube-scheduler.
+    Scheduler(scheduler::Event),
+    /// Kubelets.
+    Kubelet(kubelet::Event),
+    /// Deployment, ReplicaSet, StatefulSet, DaemonSet, Job and CronJob controllers.
+    Workloads(workloads::Event),
+    /// Node lifecycle controller and pod garbage collector.
+    NodeLifecycle(node_lifecycle::Event),
+    /// HPA controller.
+    Hpa(hpa::Event),
+    /// Cluster Autoscaler.
+    ClusterAutoscaler(cluster_autoscaler::Event),
+    /// EC2 and its Auto Scaling groups.
+    Ec2(ec2::Event),
+    /// VPC CNI daemons.
+    VpcCni(vpc_cni::Event),
+    /// EBS volumes.
+    Volumes(volumes::Event),
+    /// Requests to Services.
+    Traffic(traffic::Event),
+    /// Faults of the scenario.
+    Faults(faults::Event),
+}
+
+const _: () = assert!(core::mem::size_of::<Event>() <= 16, "an agenda entry is 24 bytes");
+
+impl Event {
+    /// Name of the component, for diagnoses.
+    #[must_use]
+    pub const fn component(self) -> &'static str {
+        match self {
+            Self::ControlPlane(_) => "control-plane",
+            Self::Scheduler(_) => "kube-scheduler",
+            Self::Kubelet(_) => "kubelet",
+            Self::Workloads(_) => "workload-controllers",
+            Self::NodeLifecycle(_) => "node-lifecycle",
+            Self::Hpa(_) => "horizontal-pod-autoscaler",
+            Self::ClusterAutoscaler(_) => "cluster-autoscaler",
+            Self::Ec2(_) => "ec2",
+            Self::VpcCni(_) => "vpc-cni",
+            Self::Volumes(_) => "volumes",
+            Self::Traffic(_) => "traffic",
+            Self::Faults(_) => "faults",
+        }
+    }
+}

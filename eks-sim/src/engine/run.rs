@@ -1,0 +1,233 @@
+//! One run: the whole control flow of the simulator, in one place.
+
+use super::agenda::Agenda;
+use super::cx::{ApiWriter, Cx, Requests};
+use super::digest::Digest;
+use super::draws::Draws;
+use super::event::Event;
+use super::watch::fan_out;
+use crate::components::{
+    cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
+    hpa::HpaController, kubelet::Kubelets, node_lifecycle::NodeLifecycle, scheduler::Scheduler,
+    traffic::Traffic, volumes::Volumes, vpc_cni::VpcCni, workloads::Workloads,
+};
+use crate::observe::outcome::Diagnosis;
+use crate::units::SimTime;
+use crate::world::{Change, Model, World};
+use std::sync::Arc;
+
+/// Reads the change log; never writes.
+pub trait Observer {
+    /// Is told of every change, after it was written, in order.
+    fn observe(&mut self, now: SimTime, change: &Change, sim: &View<'_>);
+}
+
+/// What an observer may look at.
+pub struct View<'a> {
+    /// The state after the change.
+    pub world: &'a World,
+    /// The immutable input.
+    pub model: &'a Model,
+    /// The scheduler, for its reasons.
+    pub scheduler: &'a Scheduler,
+    /// The HPA controller, for its reasons.
+    pub hpa: &'a HpaController,
+}
+
+/// No observer at all.
+impl Observer for () {
+    fn observe(&mut self, _: SimTime, _: &Change, _: &View<'_>) {}
+}
+
+/// One run. A warmed-up run can be cloned for what-ifs.
+#[derive(Clone)]
+pub struct Sim {
+    model: Arc<Model>,
+    world: World,
+    agenda: Agenda<Event>,
+    requests: Requests,
+    changes: Vec<Change>,
+    draws: Draws,
+    digest: Digest,
+    events: u64,
+    at_instant: (SimTime, u64),
+    components: Components,
+}
+
+#[derive(Clone)]
+struct Components {
+    control_plane: ControlPlane,
+    scheduler: Scheduler,
+    kubelets: Kubelets,
+    workloads: Workloads,
+    node_lifecycle: NodeLifecycle,
+    hpa: HpaController,
+    cluster_autoscaler: ClusterAutoscaler,
+    ec2: Ec2,
+    vpc_cni: VpcCni,
+    traffic: Traffic,
+    volumes: Volumes,
+    faults: Faults,
+}
+
+impl Sim {
+    /// Replication `replication` of `model`, at its start.
+    #[must_use]
+    pub fn new(model: Arc<Model>, replication: u32) -> Self {
+        let draws = Draws::new(model.seed, u64::from(replication));
+        let components = Components {
+            control_plane: ControlPlane::new(&model, ApiWriter::new()),
+            scheduler: Scheduler::new(&model),
+            kubelets: Kubelets::default(),
+            workloads: Workloads::new(&model),
+            node_lifecycle: NodeLifecycle::default(),
+            hpa: HpaController::new(&model),
+            cluster_autoscaler: ClusterAutoscaler::new(&model),
+            ec2: Ec2::default(),
+            vpc_cni: VpcCni::new(&model),
+            traffic: Traffic::new(&model),
+            volumes: Volumes::default(),
+            faults: Faults::default(),
+        };
+        Self {
+            world: World::new(&model),
+            model,
+            agenda: Agenda::new(),
+            requests: Requests::default(),
+            changes: Vec::new(),
+            draws,
+            digest: Digest::default(),
+            events: 0,
+            at_instant: (SimTime::ZERO, 0),
+            components,
+        }
+    }
+
+    /// Runs to the end of the scenario. A bound that is reached ends the run with a diagnosis.
+    pub fn run(&mut self, observer: &mut impl Observer) -> Option<Diagnosis> {
+        self.start(observer);
+        let end = SimTime::ZERO + self.model.duration;
+        while let Some((now, event)) = self.agenda.pop_until(end) {
+            if let Some(bound) = self.bound_reached(now) {
+                return Some(self.diagnose(now, event, bound));
+            }
+            self.handle(now, event);
+            self.publish(now, observer);
+        }
+        None
+    }
+
+    /// Everything is applied at the start: first the machines, then the objects.
+    fn start(&mut self, observer: &mut impl Observer) {
+        let now = SimTime::ZERO;
+        let Self { model, world, agenda, requests, changes, draws, components: c, .. } = self;
+        let mut cx = Cx { now, model, world, agenda, requests, changes, draws };
+        let cx = &mut cx;
+        c.control_plane.start(cx);
+        c.ec2.start(cx);
+        c.traffic.start(cx);
+        c.control_plane.register_initial_nodes(cx);
+        c.control_plane.create_initial_objects(cx);
+        c.workloads.start(cx);
+        c.hpa.start(cx);
+        c.cluster_autoscaler.start(cx);
+        c.faults.start(cx);
+        self.publish(now, observer);
+    }
+
+    fn handle(&mut self, now: SimTime, event: Event) {
+        self.events += 1;
+        let Self { model, world, agenda, requests, changes, draws, components: c, .. } = self;
+        let mut cx = Cx { now, model, world, agenda, requests, changes, draws };
+        let cx = &mut cx;
+        match event {
+            Event::ControlPlane(e) => c.control_plane.handle(e, cx),
+            Event::Scheduler(e) => c.scheduler.handle(e, cx),
+            Event::Kubelet(e) => c.kubelets.handle(e, cx),
+            Event::Workloads(e) => c.workloads.handle(e, cx),
+            Event::NodeLifecycle(e) => c.node_lifecycle.handle(e, cx),
+            Event::Hpa(e) => c.hpa.handle(e, cx),
+            Event::ClusterAutoscaler(e) => c.cluster_autoscaler.handle(e, cx),
+            Event::Ec2(e) => c.ec2.handle(e, cx),
+            Event::VpcCni(e) => c.vpc_cni.handle(e, cx),
+            Event::Volumes(e) => c.volumes.handle(e, cx),
+            Event::Traffic(e) => c.traffic.handle(e, cx),
+            Event::Faults(e) => c.faults.handle(e, cx),
+        }
+    }
+
+    /// Changes → digest, observers, watchers' agenda entries; then rows of gone pods are freed.
+    fn publish(&mut self, now: SimTime, observer: &mut impl Observer) {
+        let view = View {
+            world: &self.world,
+            model: &self.model,
+            scheduler: &self.components.scheduler,
+            hpa: &self.components.hpa,
+        };
+        for change in &self.changes {
+            self.digest.change(now, change);
+            observer.observe(now, change, &view);
+            fan_out(*change, &self.world, &self.model, &mut |delay, event| {
+                self.agenda.push(now + delay, event);
+            });
+        }
+        for change in self.changes.drain(..) {
+            if let Change::PodDeleted(pod) = change {
+                self.world.api.forget_pod(pod);
+            }
+        }
+    }
+
+    fn bound_reached(&mut self, now: SimTime) -> Option<&'static str> {
+        if self.at_instant.0 != now {
+            self.at_instant = (now, 0);
+        }
+        self.at_instant.1 += 1;
+        let limits = &self.model.limits;
+        if self.at_instant.1 > limits.events_per_instant {
+            return Some("events per instant");
+        }
+        if self.events >= limits.events_per_run {
+            return Some("events per run");
+        }
+        (self.world.api.pods.len() > limits.pods).then_some("pods at once")
+    }
+
+    fn diagnose(&mut self, at: SimTime, event: Event, bound: &str) -> Diagnosis {
+        let mut last_events = vec![format!("{event:?}")];
+        while let Some((t, e)) = self.agenda.pop_until(at) {
+            last_events.push(format!("{t} {e:?}"));
+            if last_events.len() >= 20 {
+                break;
+            }
+        }
+        Diagnosis {
+            at,
+            bound: bound.to_owned(),
+            component: event.component().to_owned(),
+            object: format!("{event:?}"),
+            last_events,
+        }
+    }
+
+    /// Digest over all changes so far.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest.value()
+    }
+    /// Events handled so far.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+    /// The state.
+    #[must_use]
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+    /// The input.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+}

@@ -1,0 +1,239 @@
+//! Who listens to what: one exhaustive match from a [`Change`] to the events it causes, with each
+//! watcher's delay. Components never name each other.
+
+use super::draws;
+use super::event::Event;
+use crate::components::{
+    cluster_autoscaler, control_plane, ec2, hpa, kubelet, node_lifecycle, scheduler, traffic,
+    volumes, vpc_cni, workloads,
+};
+use crate::units::Span;
+use crate::world::{Change, Client, Model, PodId, Request, World};
+
+/// Calls `push` for each event that `change` causes.
+pub(super) fn fan_out(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    let watch = model.settings.watch_delay;
+    match change {
+        Change::PodCreated(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodAdded(p)));
+            sync_set_of(p, world, watch, push);
+        }
+        Change::PodBound(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodBound(p)));
+            push(watch, Event::Kubelet(kubelet::Event::Observe(p)));
+        }
+        Change::PodAddressed(p) => push(Span::ZERO, Event::Kubelet(kubelet::Event::Addressed(p))),
+        Change::PodAddressRefused(p) => {
+            push(Span::ZERO, Event::Kubelet(kubelet::Event::AddressRefused(p)));
+        }
+        Change::SandboxWanted(p) => push(Span::ZERO, Event::VpcCni(vpc_cni::Event::Assign(p))),
+        Change::VolumesMounted(p) => {
+            push(Span::ZERO, Event::Kubelet(kubelet::Event::VolumesReady(p)))
+        }
+        Change::VolumesWanted(p) => push(Span::ZERO, Event::Volumes(volumes::Event::Attach(p))),
+        Change::PodStopped(p) => {
+            push(Span::ZERO, Event::VpcCni(vpc_cni::Event::Release(p)));
+            let pod = world.api.pods.get(p);
+            if pod.is_some_and(|pod| !model.templates[pod.template].claims.is_empty()) {
+                push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
+            }
+        }
+        Change::JobFinished(w, _) => {
+            push(watch, Event::Workloads(workloads::Event::JobFinished(w)));
+        }
+        Change::PodReady(p) | Change::PodUnready(p) | Change::PodDeleting(p, _) => {
+            if let Change::PodDeleting(..) = change {
+                push(watch, Event::Kubelet(kubelet::Event::Terminate(p)));
+                push(watch, Event::Scheduler(scheduler::Event::PodTerminating(p)));
+            }
+            sync_set_of(p, world, watch, push);
+            endpoints_of(p, world, model, push);
+        }
+        Change::PodSucceeded(p) | Change::PodFailed(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodGone(p)));
+            sync_set_of(p, world, watch, push);
+            endpoints_of(p, world, model, push);
+        }
+        Change::PodDeleted(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodGone(p)));
+            sync_set_of(p, world, watch, push);
+            endpoints_of(p, world, model, push);
+        }
+        Change::WorkloadCreated(w) | Change::WorkloadScaled(w, _) => {
+            push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
+            if let Change::WorkloadCreated(_) = change
+                && let Some(h) = world.api.workloads[w].hpa
+            {
+                push(watch, Event::Hpa(hpa::Event::Sync(h)));
+            }
+        }
+        Change::SetScaled(s) => {
+            push(watch, Event::Workloads(workloads::Event::SyncSet(s)));
+            let w = world.api.sets[s].workload;
+            push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
+        }
+        Change::NodeRegistered(n) => {
+            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
+            push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
+            push(Span::ZERO, Event::VpcCni(vpc_cni::Event::NodeAdded(n)));
+            push(Span::ZERO, Event::Kubelet(kubelet::Event::Registered(n)));
+        }
+        Change::NodeConditionChanged(n) | Change::NodeTainted(n, _, _) => {
+            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
+            push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
+            push(watch, Event::NodeLifecycle(node_lifecycle::Event::NodeChanged(n)));
+        }
+        Change::NodeDeleted(n) => {
+            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
+            push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
+            push(watch, Event::NodeLifecycle(node_lifecycle::Event::NodeGone(n)));
+        }
+        _ => fan_out_cloud(change, world, model, push),
+    }
+}
+
+/// The part of [`fan_out`] about AWS, load and faults.
+fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl FnMut(Span, Event)) {
+    match change {
+        Change::InstanceCrashed(i) => {
+            if let Some(n) = world.cloud.instances[i].node {
+                push(Span::ZERO, Event::Traffic(traffic::Event::MachineChanged(n)));
+                push(Span::ZERO, Event::NodeLifecycle(node_lifecycle::Event::LeaseStops(n)));
+            }
+            push(Span::ZERO, Event::Ec2(ec2::Event::Crashed(i)));
+        }
+        Change::InstanceTerminated(i) => {
+            let instance = &world.cloud.instances[i];
+            if let Some(n) = instance.node {
+                push(Span::ZERO, Event::Traffic(traffic::Event::MachineChanged(n)));
+                push(Span::ZERO, Event::VpcCni(vpc_cni::Event::NodeRemoved(n)));
+                let delay = model.settings.cloud_node_lifecycle_delay;
+                push(delay, Event::NodeLifecycle(node_lifecycle::Event::InstanceGone(n)));
+            }
+            push(Span::ZERO, Event::Ec2(ec2::Event::Reconcile(instance.group)));
+        }
+        Change::GroupSizeWanted(g, size) => {
+            push(Span::ZERO, Event::Ec2(ec2::Event::SetDesired(g, size)));
+        }
+        Change::TerminationWanted(i) => push(Span::ZERO, Event::Ec2(ec2::Event::Terminate(i))),
+        Change::GroupResized(g) => push(Span::ZERO, Event::Ec2(ec2::Event::Reconcile(g))),
+        Change::LaunchRefused(g, _) => {
+            let event = cluster_autoscaler::Event::LaunchRefused(g);
+            push(Span::ZERO, Event::ClusterAutoscaler(event));
+        }
+        Change::ZoneChanged(z, down) => {
+            push(Span::ZERO, Event::Ec2(ec2::Event::ZoneChanged(z, down)))
+        }
+        Change::MemberFails(etcd, index, ms) => {
+            let event = control_plane::Event::MemberDown(etcd, index, ms);
+            push(Span::ZERO, Event::ControlPlane(event));
+        }
+        Change::RequestRefused(client, request) => {
+            refused(client, request, model.settings.request_retry, push);
+        }
+        // Facts that only observers read, or that the writer itself follows up.
+        _ => {}
+    }
+}
+
+fn sync_set_of(p: PodId, world: &World, delay: Span, push: &mut impl FnMut(Span, Event)) {
+    if let Some(pod) = world.api.pods.get(p) {
+        push(delay, Event::Workloads(workloads::Event::SyncSet(pod.set)));
+    }
+}
+
+fn endpoints_of(p: PodId, world: &World, model: &Model, push: &mut impl FnMut(Span, Event)) {
+    let Some(pod) = world.api.pods.get(p) else { return };
+    for &service in &model.templates[pod.template].services {
+        let delay = model.settings.endpoint_propagation;
+        push(delay, Event::Traffic(traffic::Event::EndpointChanged(service, p)));
+    }
+}
+
+/// Who asked looks again after a while; nothing is repeated blindly.
+fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(Span, Event)) {
+    match request {
+        Request::CreatePod { set, .. } | Request::ScaleSet { set, .. } => {
+            push(retry, Event::Workloads(workloads::Event::Failed(set)));
+        }
+        Request::DeletePod { pod, .. } => match client {
+            Client::Scheduler => push(retry, Event::Scheduler(scheduler::Event::Retry(pod))),
+            Client::NodeLifecycle => {
+                push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryPod(pod)));
+            }
+            _ => push(retry, Event::Workloads(workloads::Event::DeleteFailed(pod))),
+        },
+        Request::EvictPod { .. } => {}
+        Request::RemovePod { pod } => match client {
+            Client::NodeLifecycle => {
+                push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryPod(pod)));
+            }
+            _ => push(retry, Event::Kubelet(kubelet::Event::ReportGone(pod))),
+        },
+        Request::Bind { pod, .. } => {
+            push(retry, Event::Scheduler(scheduler::Event::BindFailed(pod)))
+        }
+        Request::Nominate { pod, .. } => {
+            push(retry, Event::Scheduler(scheduler::Event::Retry(pod)))
+        }
+        Request::Report { pod, report } => {
+            push(retry, Event::Kubelet(kubelet::Event::Report(pod, report)));
+        }
+        Request::ScaleWorkload { .. } => {}
+        Request::CreateSet { workload, .. } | Request::FinishJob { job: workload, .. } => {
+            push(retry, Event::Workloads(workloads::Event::WorkloadFailed(workload)));
+        }
+        Request::CreateJob { cron } => {
+            push(retry, Event::Workloads(workloads::Event::CronDue(cron)))
+        }
+        Request::RegisterNode { instance } => {
+            push(retry, Event::Ec2(ec2::Event::Register(instance)));
+        }
+        Request::SetNodeCondition { node, .. } => {
+            push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryNode(node)));
+        }
+        Request::TaintNode { node, .. } | Request::DeleteNode { node } => {
+            push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryNode(node)));
+        }
+    }
+}
+
+/// A stable identity of a request, for the draw of its latency.
+pub(super) fn request_key(world: &World, request: &Request) -> u64 {
+    let pod = |p: PodId| world.api.pods.get(p).map_or(0, |pod| pod.key);
+    match *request {
+        Request::CreatePod { set, ordinal } => {
+            draws::key(&[1, u64::from(set.raw()), u64::from(ordinal)])
+        }
+        Request::DeletePod { pod: p, .. } => draws::key(&[2, pod(p)]),
+        Request::EvictPod { pod: p, .. } => draws::key(&[3, pod(p)]),
+        Request::RemovePod { pod: p } => draws::key(&[4, pod(p)]),
+        Request::Bind { pod: p, .. } => draws::key(&[5, pod(p)]),
+        Request::Nominate { pod: p, .. } => draws::key(&[6, pod(p)]),
+        Request::Report { pod: p, report } => draws::key(&[7, pod(p), report as u64]),
+        Request::ScaleWorkload { workload, replicas, .. } => {
+            draws::key(&[8, u64::from(workload.raw()), u64::from(replicas)])
+        }
+        Request::CreateSet { workload, .. } => draws::key(&[9, u64::from(workload.raw())]),
+        Request::ScaleSet { set, desired } => {
+            draws::key(&[10, u64::from(set.raw()), u64::from(desired)])
+        }
+        Request::RegisterNode { instance } => {
+            draws::key(&[11, world.cloud.instances[instance].key])
+        }
+        Request::SetNodeCondition { node, condition } => {
+            draws::key(&[12, u64::from(node.raw()), condition as u64])
+        }
+        Request::TaintNode { node, taint, on } => {
+            draws::key(&[13, u64::from(node.raw()), taint as u64, u64::from(on)])
+        }
+        Request::DeleteNode { node } => draws::key(&[14, u64::from(node.raw())]),
+        Request::CreateJob { cron } => draws::key(&[15, u64::from(cron.raw())]),
+        Request::FinishJob { job, .. } => draws::key(&[16, u64::from(job.raw())]),
+    }
+}

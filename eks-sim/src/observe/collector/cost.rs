@@ -1,0 +1,96 @@
+//! The bill: price times billed time, exact until the report.
+
+use super::super::outcome::CostLine;
+use crate::catalog::CapacityType;
+use crate::units::{Money, MoneyRate, SimTime, Span, UsageCost};
+use crate::world::{Model, World};
+use std::collections::BTreeMap;
+
+pub(super) struct Bill {
+    pub(super) lines: Vec<CostLine>,
+    pub(super) node_hours: f64,
+    /// Cost of instances alone.
+    pub(super) nodes: Money,
+}
+
+impl Bill {
+    pub(super) fn total(&self) -> Money {
+        self.lines.iter().map(|l| l.amount).sum()
+    }
+}
+
+#[derive(Default)]
+struct Sum {
+    cost: UsageCost,
+    hours: f64,
+}
+
+/// Time within the measured part of the run.
+fn billed(from: SimTime, to: SimTime, warm: SimTime, end: SimTime) -> Span {
+    to.min(end).since(from.max(warm))
+}
+
+pub(super) fn bill(world: &World, model: &Model, warm: SimTime, end: SimTime) -> Bill {
+    // Keys sort the lines: component, then item.
+    let mut sums: BTreeMap<(u8, String), (&'static str, &'static str, Sum)> = BTreeMap::new();
+    let mut add = |order: u8,
+                   name: &'static str,
+                   item: String,
+                   unit: &'static str,
+                   rate: MoneyRate,
+                   span: Span,
+                   quantity: f64| {
+        let entry = sums.entry((order, item)).or_insert((name, unit, Sum::default()));
+        entry.2.cost.add(rate, span);
+        entry.2.hours += quantity;
+    };
+    let hours = |span: Span| span.secs_f64() / 3600.0;
+    let whole = end.since(warm);
+    add(
+        0,
+        "control plane",
+        "cluster".to_owned(),
+        "h",
+        model.control_plane.fee,
+        whole,
+        hours(whole),
+    );
+    let mut node_hours = 0.0;
+    let mut nodes = UsageCost::ZERO;
+    for (_, instance) in world.cloud.instances.iter() {
+        let span = billed(instance.running, instance.terminated, warm, end);
+        let group = &model.groups[instance.group];
+        let t = &group.types[instance.type_index as usize];
+        let (order, name) = match group.capacity {
+            CapacityType::Spot => (2, "EC2 spot"),
+            _ => (1, "EC2 on-demand"),
+        };
+        let item = format!("{} {}", group.name, t.instance_type.name);
+        add(order, name, item, "h", t.rate, span, hours(span));
+        node_hours += hours(span);
+        nodes.add(t.rate, span);
+        let gib = f64::from(group.disk_gib);
+        let item = format!("{} root volumes", group.name);
+        add(3, "EBS", item, "GiB-h", group.disk_rate, span, hours(span) * gib);
+    }
+    for volume in world.cloud.volumes.values() {
+        let span = billed(volume.created, SimTime::NEVER, warm, end);
+        add(3, "EBS", "claims".to_owned(), "GiB-h", volume.rate, span, hours(span) * volume.gib);
+    }
+    for (_, service) in model.services.iter().filter(|(_, s)| s.load_balancer) {
+        let rate = model.defaults.rate("price.nlb_hour");
+        let item = format!("{}/{}", service.namespace, service.name);
+        add(4, "load balancers", item, "h", rate, whole, hours(whole));
+    }
+    let lines = sums
+        .into_iter()
+        .map(|((_, item), (component, unit, sum))| CostLine {
+            component: component.to_owned(),
+            item,
+            quantity: sum.hours,
+            unit,
+            amount: sum.cost.amount(),
+        })
+        .collect();
+    Bill { lines, node_hours, nodes: nodes.amount() }
+}

@@ -1,0 +1,341 @@
+//! Facts ([`Change`]) and wishes ([`Request`]).
+
+use super::cloud::{Instance, LaunchFailure};
+use super::model::{BudgetModel, CronModel, GroupModel, ServiceModel, SubnetModel, Zone};
+use super::nodes::SystemTaint;
+use super::{Hpa, Node, NodeCondition, PodId, Set, Workload};
+use crate::units::Id;
+
+/// Who asks the API server; each has its own client-side rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Client {
+    /// kube-scheduler.
+    Scheduler,
+    /// Deployment controller.
+    Deployment,
+    /// ReplicaSet controller.
+    ReplicaSet,
+    /// StatefulSet controller.
+    StatefulSet,
+    /// DaemonSet controller.
+    DaemonSet,
+    /// Job and CronJob controllers.
+    Job,
+    /// HPA controller.
+    Hpa,
+    /// Node lifecycle controller and pod garbage collector.
+    NodeLifecycle,
+    /// Cluster Autoscaler.
+    ClusterAutoscaler,
+    /// Managed node group.
+    NodeGroup,
+    /// A kubelet (not limited: each node has its own client).
+    Kubelet,
+    /// The user who applies the manifests.
+    User,
+}
+
+impl Client {
+    /// Number of clients.
+    pub const COUNT: usize = 12;
+    /// Position in tables.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+    /// Name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduler => "kube-scheduler",
+            Self::Deployment => "deployment-controller",
+            Self::ReplicaSet => "replicaset-controller",
+            Self::StatefulSet => "statefulset-controller",
+            Self::DaemonSet => "daemonset-controller",
+            Self::Job => "job-controller",
+            Self::Hpa => "horizontal-pod-autoscaler",
+            Self::NodeLifecycle => "node-controller",
+            Self::ClusterAutoscaler => "cluster-autoscaler",
+            Self::NodeGroup => "eks-node-group",
+            Self::Kubelet => "kubelet",
+            Self::User => "kubectl",
+        }
+    }
+}
+
+/// What a kubelet reports of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodReport {
+    /// Containers run.
+    Started,
+    /// Ready condition True.
+    Ready,
+    /// Ready condition False.
+    Unready,
+    /// All containers ended well.
+    Succeeded,
+    /// Ended badly.
+    Failed,
+    /// A container restarted.
+    Restarted,
+}
+
+/// A write that somebody asks the API server for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Create the next pod of a set, with this ordinal or completion index.
+    CreatePod {
+        /// Owner.
+        set: Id<Set>,
+        /// Serial, ordinal or index.
+        ordinal: u32,
+    },
+    /// Delete a pod gracefully.
+    DeletePod {
+        /// Pod.
+        pod: PodId,
+        /// Why.
+        reason: Reason,
+    },
+    /// Evict a pod if its budgets allow it.
+    EvictPod {
+        /// Pod.
+        pod: PodId,
+        /// Who drains.
+        reason: Reason,
+    },
+    /// Remove a pod whose containers are gone, or that never ran.
+    RemovePod {
+        /// Pod.
+        pod: PodId,
+    },
+    /// Bind a pod.
+    Bind {
+        /// Pod.
+        pod: PodId,
+        /// Node.
+        node: Id<Node>,
+    },
+    /// Note the node that preemption reserved.
+    Nominate {
+        /// Pod.
+        pod: PodId,
+        /// Node.
+        node: Option<Id<Node>>,
+    },
+    /// Report a pod's status.
+    Report {
+        /// Pod.
+        pod: PodId,
+        /// What.
+        report: PodReport,
+    },
+    /// Set `spec.replicas` of a workload.
+    ScaleWorkload {
+        /// Workload.
+        workload: Id<Workload>,
+        /// Replicas.
+        replicas: u32,
+        /// HPA that asks, if any.
+        hpa: Option<Id<Hpa>>,
+    },
+    /// Create the current ReplicaSet of a Deployment.
+    CreateSet {
+        /// Deployment.
+        workload: Id<Workload>,
+        /// Size.
+        desired: u32,
+    },
+    /// Set the size of a ReplicaSet.
+    ScaleSet {
+        /// ReplicaSet.
+        set: Id<Set>,
+        /// Size.
+        desired: u32,
+    },
+    /// Register a node.
+    RegisterNode {
+        /// Its instance.
+        instance: Id<Instance>,
+    },
+    /// Set a node's Ready condition.
+    SetNodeCondition {
+        /// Node.
+        node: Id<Node>,
+        /// Condition.
+        condition: NodeCondition,
+    },
+    /// Add or remove a taint.
+    TaintNode {
+        /// Node.
+        node: Id<Node>,
+        /// Taint.
+        taint: SystemTaint,
+        /// Add or remove.
+        on: bool,
+    },
+    /// Delete a node.
+    DeleteNode {
+        /// Node.
+        node: Id<Node>,
+    },
+    /// Create a Job of a CronJob.
+    CreateJob {
+        /// CronJob.
+        cron: Id<CronModel>,
+    },
+    /// Note that a Job ended.
+    FinishJob {
+        /// Job.
+        job: Id<Workload>,
+        /// Well or badly.
+        succeeded: bool,
+    },
+}
+
+/// Why something happened or did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// A workload shrank.
+    ScaledDown,
+    /// A rollout replaced it.
+    RolledOut,
+    /// A rollout needs the place.
+    Preempted,
+    /// Cluster Autoscaler drains its node.
+    NodeScaleDown,
+    /// Its node was tainted NoExecute.
+    TaintEviction,
+    /// Its node is gone.
+    NodeGone,
+    /// A finished Job is cleaned up.
+    JobCleanup,
+    /// A CronJob replaces its Job.
+    JobReplaced,
+    /// The spot instance is reclaimed.
+    SpotInterruption,
+}
+
+impl Reason {
+    /// Reason as it appears in events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ScaledDown => "ScaledDown",
+            Self::RolledOut => "RolledOut",
+            Self::Preempted => "Preempted",
+            Self::NodeScaleDown => "ScaleDown",
+            Self::TaintEviction => "TaintManagerEviction",
+            Self::NodeGone => "NodeNotFound",
+            Self::JobCleanup => "JobCleanup",
+            Self::JobReplaced => "JobReplaced",
+            Self::SpotInterruption => "SpotInterruption",
+        }
+    }
+}
+
+/// A fact: something was just written to the World. Watchers are woken and observers told by it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    /// A pod was created.
+    PodCreated(PodId),
+    /// A pod was bound.
+    PodBound(PodId),
+    /// The scheduler found no node; `attempt` texts are kept by the scheduler.
+    PodUnschedulable(PodId),
+    /// A pod reserved a node by preemption.
+    PodNominated(PodId),
+    /// A pod got an address on its node.
+    PodAddressed(PodId),
+    /// A pod was refused an address.
+    PodAddressRefused(PodId),
+    /// A pod's containers run.
+    PodStarted(PodId),
+    /// A pod's Ready condition became True.
+    PodReady(PodId),
+    /// A pod's Ready condition became False.
+    PodUnready(PodId),
+    /// A container of a pod restarted.
+    PodRestarted(PodId),
+    /// A pod ended well.
+    PodSucceeded(PodId),
+    /// A pod ended badly.
+    PodFailed(PodId),
+    /// A pod has a deletion time stamp.
+    PodDeleting(PodId, Reason),
+    /// An eviction was refused by a budget.
+    EvictionRefused(PodId, Id<BudgetModel>),
+    /// A pod is gone; its row is readable until the change is published.
+    PodDeleted(PodId),
+    /// A pod's containers stopped on the machine.
+    PodStopped(PodId),
+    /// `spec.replicas` of a workload changed, by an HPA or a user.
+    WorkloadScaled(Id<Workload>, Option<Id<Hpa>>),
+    /// A workload appeared.
+    WorkloadCreated(Id<Workload>),
+    /// A Job ended.
+    JobFinished(Id<Workload>, bool),
+    /// A ReplicaSet appeared or changed its size.
+    SetScaled(Id<Set>),
+    /// An HPA made a decision.
+    HpaDecided(Id<Hpa>),
+    /// A node registered.
+    NodeRegistered(Id<Node>),
+    /// A node's Ready condition changed.
+    NodeConditionChanged(Id<Node>),
+    /// A node's taints changed.
+    NodeTainted(Id<Node>, SystemTaint, bool),
+    /// A node is gone.
+    NodeDeleted(Id<Node>),
+    /// An instance was asked for.
+    InstanceRequested(Id<Instance>),
+    /// An instance runs.
+    InstanceRunning(Id<Instance>),
+    /// A machine crashed.
+    InstanceCrashed(Id<Instance>),
+    /// An instance ended.
+    InstanceTerminated(Id<Instance>),
+    /// A launch was refused.
+    LaunchRefused(Id<GroupModel>, LaunchFailure),
+    /// The desired size of a node group changed.
+    GroupResized(Id<GroupModel>),
+    /// The autoscaler wants a group at this size.
+    GroupSizeWanted(Id<GroupModel>, u32),
+    /// The autoscaler wants this instance gone, and the group one smaller.
+    TerminationWanted(Id<Instance>),
+    /// A subnet's free addresses changed.
+    SubnetChanged(Id<SubnetModel>),
+    /// A subnet had no address for somebody.
+    SubnetExhausted(Id<SubnetModel>),
+    /// Endpoints of a Service changed.
+    EndpointsChanged(Id<ServiceModel>),
+    /// Rates of a Service changed.
+    LoadChanged(Id<ServiceModel>),
+    /// A zone went down or came back.
+    ZoneChanged(Id<Zone>, bool),
+    /// An etcd member went down or came back.
+    EtcdChanged(u32, bool),
+    /// An API server went down or came back.
+    ApiServerChanged(u32, bool),
+    /// Writes became possible or impossible.
+    ApiAvailability(bool),
+    /// A write was refused; whoever asked looks again later.
+    RequestRefused(Client, Request),
+    /// A fault began.
+    FaultBegan(u32),
+    /// The pod of this number in the trace arrived.
+    TracePodArrived(u32),
+    /// A volume was created for the claim of this number of the pod's template.
+    VolumeCreated(PodId, u32),
+    /// A pod's sandbox needs an address.
+    SandboxWanted(PodId),
+    /// A pod's volumes are mounted.
+    VolumesMounted(PodId),
+    /// A pod's volumes must be attached.
+    VolumesWanted(PodId),
+    /// A member of the control plane fails: etcd or API server, number, and for how many
+    /// milliseconds (0 is until it is replaced).
+    MemberFails(bool, u32, u32),
+}
+
+const _: () = assert!(core::mem::size_of::<Request>() <= 20);

@@ -1,0 +1,155 @@
+//! What AWS holds: instances, node groups' sizes, subnets' addresses, control-plane members.
+
+use super::Node;
+use super::model::{GroupModel, SubnetModel, Zone};
+use crate::policy::vpc_cni::AddressSpace;
+use crate::units::{Id, IdVec, SimTime};
+
+/// State of an EC2 instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceState {
+    /// Asked for; not running yet.
+    Pending,
+    /// Running (or booting).
+    Running,
+    /// Ended.
+    Terminated,
+}
+
+/// An EC2 instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Node group.
+    pub group: Id<GroupModel>,
+    /// Serial number in its group, for draws.
+    pub serial: u32,
+    /// Stable identity for draws.
+    pub key: u64,
+    /// Which of the group's types.
+    pub type_index: u32,
+    /// Subnet.
+    pub subnet: Id<SubnetModel>,
+    /// Zone.
+    pub zone: Id<Zone>,
+    /// State.
+    pub state: InstanceState,
+    /// Whether the machine works; a crashed one is still `Running` until EC2 notices.
+    pub alive: bool,
+    /// Launch asked for.
+    pub requested: SimTime,
+    /// Running since.
+    pub running: SimTime,
+    /// Ended.
+    pub terminated: SimTime,
+    /// Why it ended.
+    pub end_reason: &'static str,
+    /// Crashed.
+    pub crashed: SimTime,
+    /// Primary address.
+    pub address: u32,
+    /// Its node, once registered.
+    pub node: Option<Id<Node>>,
+}
+
+/// State of a node group's Auto Scaling group.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Desired size.
+    pub desired: u32,
+    /// Instances that are not terminated, oldest first.
+    pub instances: Vec<Id<Instance>>,
+    /// Instances ever launched.
+    pub launched: u32,
+    /// Launches refused in a row, and since when.
+    pub failing_since: Option<SimTime>,
+    /// Why the last launch was refused.
+    pub failure: Option<LaunchFailure>,
+}
+
+/// Why EC2 refuses a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaunchFailure {
+    /// `InsufficientFreeAddressesInSubnet`.
+    InsufficientFreeAddressesInSubnet,
+    /// `InsufficientInstanceCapacity`: the zone is down or has none of the type.
+    InsufficientInstanceCapacity,
+}
+
+impl LaunchFailure {
+    /// EC2's error code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InsufficientFreeAddressesInSubnet => "InsufficientFreeAddressesInSubnet",
+            Self::InsufficientInstanceCapacity => "InsufficientInstanceCapacity",
+        }
+    }
+}
+
+/// State of a subnet.
+#[derive(Clone, Debug)]
+pub struct Subnet {
+    /// Its addresses.
+    pub space: AddressSpace,
+    /// Addresses bound to pods.
+    pub assigned: u32,
+    /// Requests refused for lack of addresses.
+    pub refusals: u64,
+}
+
+/// An EBS volume.
+#[derive(Clone, Copy, Debug)]
+pub struct Volume {
+    /// Zone it lives in.
+    pub zone: Id<Zone>,
+    /// Size.
+    pub gib: f64,
+    /// Price.
+    pub rate: crate::units::MoneyRate,
+    /// Created.
+    pub created: SimTime,
+    /// Node it is attached to.
+    pub attached: Option<Id<Node>>,
+    /// When the last detachment is done.
+    pub free_at: SimTime,
+}
+
+/// A member of the control plane.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Zone name.
+    pub zone: String,
+    /// Whether it works.
+    pub up: bool,
+    /// Which outage it is in, so that an old repair does not end a new one.
+    pub outage: u32,
+}
+
+/// What AWS holds.
+#[derive(Clone, Debug, Default)]
+pub struct Cloud {
+    /// Instances, by order of launch; ended ones stay as rows.
+    pub instances: IdVec<Instance, Instance>,
+    /// Node groups.
+    pub groups: IdVec<GroupModel, Group>,
+    /// Subnets.
+    pub subnets: IdVec<SubnetModel, Subnet>,
+    /// Zones that are down.
+    pub zone_down: IdVec<Zone, bool>,
+    /// etcd members.
+    pub etcd: Vec<Member>,
+    /// API servers.
+    pub api_servers: Vec<Member>,
+    /// EBS volumes by the key of their claim.
+    pub volumes: std::collections::BTreeMap<u64, Volume>,
+}
+
+impl Cloud {
+    /// Whether etcd has a quorum and an API server is up: writes are possible.
+    #[must_use]
+    pub fn api_available(&self) -> bool {
+        let members = self.etcd.len();
+        let up = self.etcd.iter().filter(|m| m.up).count();
+        up * 2 > members && self.api_servers.iter().any(|m| m.up)
+    }
+}

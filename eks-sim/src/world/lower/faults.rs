@@ -1,0 +1,138 @@
+//! Faults of the scenario.
+
+use super::Errors;
+use crate::spec::scenario::{FaultSpec, Scenario};
+use crate::units::{Dist, SimTime, Span};
+use crate::world::model::{FaultKind, FaultModel, Model, RandomFault};
+
+const YEAR_SECONDS: f64 = 365.25 * 86_400.0;
+
+pub(super) fn lower(scenario: &Scenario, model: &mut Model, errors: &mut Errors) {
+    for (i, fault) in scenario.spec.faults.iter().enumerate() {
+        let path = format!("faults[{i}]");
+        if let Some(lowered) = one(fault, &path, model, errors) {
+            model.faults.push(lowered);
+        }
+    }
+}
+
+fn one(f: &FaultSpec, path: &str, model: &mut Model, errors: &mut Errors) -> Option<FaultModel> {
+    let shapes = [
+        f.zone_outage.is_some(),
+        f.node_crash.is_some(),
+        f.etcd_member_loss.is_some(),
+        f.api_server_loss.is_some(),
+        f.random.is_some(),
+    ];
+    if shapes.iter().filter(|s| **s).count() != 1 {
+        errors.error(
+            path,
+            "a fault needs exactly one shape",
+            "use one of zoneOutage, nodeCrash, etcdMemberLoss, apiServerLoss (with `at`), or random",
+        );
+        return None;
+    }
+    if let Some(what) = &f.random {
+        return random(f, what, path, model, errors);
+    }
+    let Some(at) = f.at else {
+        errors.error(path, "the fault has no time", "write for example `at: 3h`, or use `random`");
+        return None;
+    };
+    let kind = if let Some(z) = &f.zone_outage {
+        let known = model.zones.iter().any(|(_, n)| *n == z.zone);
+        if !known {
+            let zones: Vec<&str> = model.zones.iter().map(|(_, n)| n.as_str()).collect();
+            errors.error(
+                format!("{path}.zoneOutage.zone"),
+                format!("the cluster has no subnet in `{}`", z.zone),
+                format!("use one of {}", zones.join(", ")),
+            );
+            return None;
+        }
+        FaultKind::ZoneOutage { zone: Some(z.zone.clone()), duration: Dist::constant(z.duration) }
+    } else if let Some(n) = &f.node_crash {
+        let group = n.node_group.as_ref().map(|name| {
+            model.groups.iter().find(|(_, g)| g.name == *name).map(|(id, _)| id).ok_or(name)
+        });
+        let zone = n
+            .zone
+            .as_ref()
+            .map(|name| model.zones.iter().find(|(_, z)| *z == name).map(|(id, _)| id).ok_or(name));
+        if let Some(Err(name)) = group {
+            errors.error(
+                format!("{path}.nodeCrash.nodeGroup"),
+                format!("there is no node group `{name}`"),
+                "use the name of one of cluster.nodeGroups",
+            );
+            return None;
+        }
+        if let Some(Err(name)) = zone {
+            errors.error(
+                format!("{path}.nodeCrash.zone"),
+                format!("the cluster has no subnet in `{name}`"),
+                "use the zone of one of cluster.network.subnets",
+            );
+            return None;
+        }
+        FaultKind::NodeCrash {
+            count: n.count.unwrap_or(1),
+            group: group.and_then(Result::ok),
+            zone: zone.and_then(Result::ok),
+        }
+    } else if let Some(m) = &f.etcd_member_loss {
+        FaultKind::EtcdLoss { count: m.count.unwrap_or(1), duration: m.duration }
+    } else {
+        let m = f.api_server_loss.clone().unwrap_or_default();
+        FaultKind::ApiServerLoss { count: m.count.unwrap_or(1), duration: m.duration }
+    };
+    Some(FaultModel { at: Some(SimTime::ZERO + at), kind })
+}
+
+fn random(
+    f: &FaultSpec,
+    what: &str,
+    path: &str,
+    model: &mut Model,
+    errors: &mut Errors,
+) -> Option<FaultModel> {
+    let d = &model.defaults;
+    let (kind, per_year) = match what {
+        "nodeFailure" => (RandomFault::Node, d.f64("failure.instance_rate")),
+        "zoneOutage" => (RandomFault::Zone, d.f64("failure.az_event_rate")),
+        "etcdMemberLoss" => (RandomFault::Etcd, d.f64("failure.etcd_member_rate")),
+        "apiServerLoss" => (RandomFault::ApiServer, d.f64("failure.api_server_rate")),
+        "spotInterruption" => (RandomFault::Spot, 0.0),
+        other => {
+            errors.error(
+                format!("{path}.random"),
+                format!("`{other}` is not a random fault"),
+                "use nodeFailure, zoneOutage, etcdMemberLoss, apiServerLoss or spotInterruption",
+            );
+            return None;
+        }
+    };
+    if kind == RandomFault::Spot {
+        model.settings.spot_interruptions = true;
+        if f.mean_time_between.is_some() {
+            errors.warning(
+                format!("{path}.meanTimeBetween"),
+                "spot interruptions follow the rate of each instance type",
+                "override the constants under `spot.` instead; the value is ignored",
+            );
+        }
+    }
+    let mean = f.mean_time_between.unwrap_or_else(|| {
+        if per_year > 0.0 { Span::from_secs_f64(YEAR_SECONDS / per_year) } else { Span::MAX }
+    });
+    if mean.is_zero() {
+        errors.error(
+            format!("{path}.meanTimeBetween"),
+            "faults without any time between them",
+            "write for example `900d`",
+        );
+        return None;
+    }
+    let duration = f.duration.map(Dist::constant);
+    Some(FaultModel { at: None, kind: FaultKind::Random { what: kind, mean, duration } })
+}

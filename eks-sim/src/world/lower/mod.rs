@@ -1,0 +1,210 @@
+//! Checked specifications → [`Model`]: names resolved, templates precomputed, times placed.
+//!
+//! Mistakes that only show when scenario, manifests and catalogue come together are collected with
+//! the scenario path they belong to.
+
+mod addons;
+mod cluster;
+mod faults;
+mod objects;
+mod pods;
+mod traffic;
+
+use super::model::{Limits, Model, SchedulerObjects};
+use super::settings::Settings;
+use crate::catalog::{Defaults, Overrides};
+use crate::spec::Manifests;
+use crate::spec::scenario::Scenario;
+use crate::units::{IdVec, Span};
+use std::path::Path;
+
+/// A mistake of the scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LowerError {
+    /// Path of the field, relative to `spec`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// The mend.
+    pub help: String,
+    /// Only a warning.
+    pub warning: bool,
+}
+
+/// Collects mistakes.
+#[derive(Debug, Default)]
+pub(crate) struct Errors(Vec<LowerError>);
+
+impl Errors {
+    pub(crate) fn error(
+        &mut self,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let (path, message, help) = (path.into(), message.into(), help.into());
+        self.0.push(LowerError { path, message, help, warning: false });
+    }
+    pub(crate) fn warning(
+        &mut self,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let (path, message, help) = (path.into(), message.into(), help.into());
+        self.0.push(LowerError { path, message, help, warning: true });
+    }
+}
+
+/// Builds the model. `folder` is where relative CSV paths start.
+///
+/// The second value holds warnings when a model was built, and at least one error otherwise.
+pub fn build(
+    scenario: &Scenario,
+    manifests: &Manifests,
+    folder: &Path,
+) -> (Option<Model>, Vec<LowerError>) {
+    let mut errors = Errors::default();
+    let model = lower(scenario, manifests, folder, &mut errors);
+    let failed = errors.0.iter().any(|e| !e.warning);
+    (model.filter(|_| !failed), errors.0)
+}
+
+fn lower(
+    scenario: &Scenario,
+    manifests: &Manifests,
+    folder: &Path,
+    errors: &mut Errors,
+) -> Option<Model> {
+    let spec = &scenario.spec;
+    let defaults = constants(scenario, errors);
+    let (region, minor_version) = cluster::region_and_version(&spec.cluster, errors);
+    let settings = Settings::new(&defaults, minor_version)
+        .map_err(|(name, problem)| {
+            errors.error(
+                format!("constants.{name}"),
+                format!("constant `{name}`: {problem}"),
+                "write a distribution such as `{lognormal: {median: 10s, p95: 30s}}`",
+            );
+        })
+        .ok()?;
+    let start_unix = start_time(&spec.start_time, errors);
+    check_times(scenario, errors);
+    let mut model = Model {
+        name: scenario.metadata.name.clone(),
+        duration: spec.duration,
+        warmup: spec.warmup,
+        step: step(spec.duration, spec.time_step),
+        seed: spec.seed,
+        start_unix,
+        limits: Limits {
+            events_per_instant: spec.limits.events_per_instant.max(1),
+            events_per_run: spec.limits.events_per_run.max(1),
+            pods: spec.limits.pods.max(1),
+        },
+        settings,
+        region: region.name().to_owned(),
+        minor_version,
+        control_plane: cluster::control_plane(&spec.cluster, region, &defaults, start_unix, errors),
+        zones: IdVec::new(),
+        subnets: IdVec::new(),
+        cni: spec.cluster.network.cni.clone(),
+        groups: IdVec::new(),
+        cluster_autoscaler: spec.cluster.autoscaler.cluster_autoscaler.clone(),
+        images: IdVec::new(),
+        templates: IdVec::new(),
+        workloads: IdVec::new(),
+        cron_jobs: IdVec::new(),
+        services: IdVec::new(),
+        service_order: Vec::new(),
+        hpas: IdVec::new(),
+        budgets: IdVec::new(),
+        faults: Vec::new(),
+        objects: SchedulerObjects::default(),
+        trace: None,
+        defaults,
+    };
+    cluster::network(&spec.cluster, region, &mut model, errors);
+    cluster::groups(&spec.cluster, region, &mut model, errors);
+    let all = addons::with_addons(manifests, &spec.cluster, errors);
+    objects::services(&all, &mut model);
+    objects::workloads(&all, scenario, &mut model, errors);
+    objects::hpas(&all, &mut model, errors);
+    objects::budgets(&all, &mut model);
+    traffic::lower(scenario, folder, &mut model, errors);
+    faults::lower(scenario, &mut model, errors);
+    objects::trace(scenario, folder, &mut model, errors);
+    Some(model)
+}
+
+fn constants(scenario: &Scenario, errors: &mut Errors) -> Defaults {
+    let list = scenario.spec.constants.iter().map(|(k, v)| (k.as_str(), v));
+    match Overrides::check(list) {
+        Ok(overrides) => Defaults::with(overrides),
+        Err(problems) => {
+            for problem in problems {
+                errors.error(
+                    format!("constants.{}", problem.name()),
+                    problem.to_string(),
+                    "list all constants with `eks-sim catalog constants`",
+                );
+            }
+            Defaults::standard()
+        }
+    }
+}
+
+fn start_time(text: &str, errors: &mut Errors) -> i64 {
+    match text.parse::<jiff::Timestamp>() {
+        Ok(at) => at.as_second(),
+        Err(_) => {
+            errors.error(
+                "startTime",
+                format!("`{text}` is not an RFC 3339 time"),
+                "write for example `2026-01-05T00:00:00Z`",
+            );
+            0
+        }
+    }
+}
+
+/// The longest run: a century; beyond it integers of nanoseconds come close to their end.
+const LONGEST: Span = Span::from_secs(100 * 365 * 86_400);
+
+fn check_times(scenario: &Scenario, errors: &mut Errors) {
+    let spec = &scenario.spec;
+    if spec.duration.is_zero() {
+        errors.error("duration", "the run has no duration", "write for example `duration: 24h`");
+    }
+    if spec.duration > LONGEST {
+        errors.error(
+            "duration",
+            format!("a run of {} is too long", spec.duration),
+            "at most 36500d are simulated",
+        );
+    }
+    if spec.warmup >= spec.duration && !spec.duration.is_zero() {
+        errors.error(
+            "warmup",
+            format!("the warm-up of {} leaves nothing to measure", spec.warmup),
+            format!("make it shorter than the duration of {}", spec.duration),
+        );
+    }
+    if spec.replications == 0 {
+        errors.error("replications", "no replication is asked for", "write at least 1");
+    }
+    if let Some(step) = spec.time_step
+        && (step.is_zero() || spec.duration.nanos() / step.nanos().max(1) > 100_000)
+    {
+        errors.error(
+            "timeStep",
+            format!("a time step of {step} gives too many points"),
+            "use a step that gives at most 100,000 points",
+        );
+    }
+}
+
+/// A 288th of the duration, at least a second: five minutes for a day.
+fn step(duration: Span, asked: Option<Span>) -> Span {
+    asked.filter(|s| !s.is_zero()).unwrap_or_else(|| (duration / 288).max(Span::from_secs(1)))
+}

@@ -1,0 +1,61 @@
+//! The state of one run: what etcd holds, what the cloud holds, what machines run; and the
+//! immutable [`Model`] it starts from.
+
+pub mod change;
+pub mod cloud;
+pub mod lower;
+pub mod machines;
+pub mod model;
+pub mod nodes;
+pub mod owners;
+pub mod pods;
+pub mod settings;
+pub mod table;
+
+pub use change::{Change, Client, PodReport, Reason, Request};
+pub use cloud::Cloud;
+pub use machines::Machines;
+pub use model::Model;
+pub use nodes::{Node, NodeCondition};
+pub use owners::{Hpa, Set, Workload};
+pub use pods::{Phase, Pod, PodId};
+
+use crate::units::IdVec;
+use table::Table;
+
+/// All state of one run. `api` changes only by applied [`Request`]s, `cloud` and `machines` by
+/// the one component that models the thing (see the ownership table in `ARCHITECTURE.md`).
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// What etcd holds.
+    pub api: Api,
+    /// Instances, node groups, subnets, the control plane's members.
+    pub cloud: Cloud,
+    /// What kubelets run, and the load on it.
+    pub machines: Machines,
+}
+
+impl World {
+    /// The empty state that components fill at the start.
+    #[must_use]
+    pub fn new(_: &Model) -> Self {
+        Self::default()
+    }
+}
+
+/// API objects.
+#[derive(Clone, Debug, Default)]
+pub struct Api {
+    /// Pods.
+    pub pods: Table<Pod>,
+    /// Nodes, by order of registration; deleted ones stay as rows.
+    pub nodes: IdVec<Node, Node>,
+    /// Nodes that exist, in order of registration.
+    pub live_nodes: Vec<crate::units::Id<Node>>,
+    /// Deployments, StatefulSets, DaemonSets, Jobs and so on.
+    pub workloads: IdVec<Workload, Workload>,
+    /// What owns pods directly: ReplicaSets, and the other workloads themselves.
+    pub sets: IdVec<Set, Set>,
+    /// HorizontalPodAutoscalers' state.
+    pub hpas: IdVec<Hpa, Hpa>,
+}

@@ -1,0 +1,185 @@
+//! Pods, as etcd holds them.
+
+use super::model::Template;
+use super::owners::Set;
+use super::table::Handle;
+use super::{Api, Node};
+use crate::units::{Id, SimTime};
+
+/// Reference to a pod.
+pub type PodId = Handle<Pod>;
+
+/// `status.phase`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Not all containers have started.
+    Pending,
+    /// Running.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// A container ended badly for good.
+    Failed,
+}
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    /// Direct owner.
+    pub set: Id<Set>,
+    /// What it is made from.
+    pub template: Id<Template>,
+    /// Serial number in its set, or its ordinal or completion index.
+    pub ordinal: u32,
+    /// Which pod of that ordinal it is (StatefulSets and Jobs make several).
+    pub incarnation: u32,
+    /// Stable identity for draws.
+    pub key: u64,
+    /// Created.
+    pub created: SimTime,
+    /// Bound to a node.
+    pub bound: SimTime,
+    /// Containers started.
+    pub started: SimTime,
+    /// Ready since; `NEVER` while it is not.
+    pub ready_since: SimTime,
+    /// Last change of the Ready condition.
+    pub ready_changed: SimTime,
+    /// First time it was Ready.
+    pub first_ready: SimTime,
+    /// Deletion asked for.
+    pub deleting: SimTime,
+    /// Node.
+    pub node: Option<Id<Node>>,
+    /// Node that preemption reserved.
+    pub nominated: Option<Id<Node>>,
+    /// Phase.
+    pub phase: Phase,
+    /// Container restarts.
+    pub restarts: u32,
+    /// Failed scheduling attempts.
+    pub attempts: u32,
+}
+
+impl Pod {
+    /// Whether the Ready condition is True.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready_since != SimTime::NEVER
+    }
+    /// When its Ready condition last changed, or its creation.
+    #[must_use]
+    pub fn changed(&self) -> SimTime {
+        if self.ready_changed == SimTime::NEVER { self.created } else { self.ready_changed }
+    }
+    /// Whether it has a deletion time stamp.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
+        self.deleting != SimTime::NEVER
+    }
+    /// Whether it neither ended nor is being deleted.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        !self.is_terminating() && matches!(self.phase, Phase::Pending | Phase::Running)
+    }
+}
+
+impl Api {
+    /// Adds a pod of `set`.
+    pub fn create_pod(&mut self, set: Id<Set>, ordinal: u32, key: u64, now: SimTime) -> PodId {
+        let owner = &mut self.sets[set];
+        let incarnation = owner.created;
+        owner.created += 1;
+        let template = owner.template;
+        let pod = self.pods.insert(Pod {
+            set,
+            template,
+            ordinal,
+            incarnation,
+            key,
+            created: now,
+            bound: SimTime::NEVER,
+            started: SimTime::NEVER,
+            ready_since: SimTime::NEVER,
+            ready_changed: SimTime::NEVER,
+            first_ready: SimTime::NEVER,
+            deleting: SimTime::NEVER,
+            node: None,
+            nominated: None,
+            phase: Phase::Pending,
+            restarts: 0,
+            attempts: 0,
+        });
+        self.sets[set].pods.push(pod);
+        pod
+    }
+
+    /// Writes the binding. Returns whether the pod could be bound.
+    pub fn bind(&mut self, pod: PodId, node: Id<Node>, now: SimTime) -> bool {
+        let Some(p) = self.pods.get_mut(pod) else { return false };
+        if p.node.is_some() || p.is_terminating() || !self.nodes[node].exists() {
+            return false;
+        }
+        p.node = Some(node);
+        p.bound = now;
+        p.nominated = None;
+        self.nodes[node].pods.push(pod);
+        true
+    }
+
+    /// Writes the Ready condition. Returns whether it changed.
+    pub fn set_ready(&mut self, pod: PodId, ready: bool, now: SimTime) -> bool {
+        let Some(p) = self.pods.get_mut(pod) else { return false };
+        if p.is_ready() == ready {
+            return false;
+        }
+        p.ready_changed = now;
+        if ready {
+            p.ready_since = now;
+            p.first_ready = p.first_ready.min(now);
+            p.phase = Phase::Running;
+        } else {
+            p.ready_since = SimTime::NEVER;
+        }
+        let set = p.set;
+        let ready_count = &mut self.sets[set].ready;
+        if ready {
+            *ready_count += 1;
+        } else {
+            *ready_count -= 1;
+        }
+        true
+    }
+
+    /// Writes the deletion time stamp. Returns whether the pod was there and not yet terminating.
+    pub fn mark_deleting(&mut self, pod: PodId, now: SimTime) -> bool {
+        match self.pods.get_mut(pod) {
+            Some(p) if !p.is_terminating() => {
+                p.deleting = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the pod out of its set's and node's lists; the row stays readable until
+    /// [`Api::forget_pod`], so that observers can still look at it.
+    pub fn detach_pod(&mut self, pod: PodId) -> bool {
+        let Some(p) = self.pods.get(pod) else { return false };
+        let (set, node, ready) = (p.set, p.node, p.is_ready());
+        let Some(at) = self.sets[set].pods.iter().position(|&x| x == pod) else { return false };
+        self.sets[set].pods.remove(at);
+        if ready {
+            self.sets[set].ready -= 1;
+        }
+        if let Some(node) = node {
+            self.nodes[node].pods.retain(|&x| x != pod);
+        }
+        true
+    }
+
+    /// Frees the row of a detached pod.
+    pub fn forget_pod(&mut self, pod: PodId) {
+        self.pods.remove(pod);
+    }
+}

@@ -1,0 +1,209 @@
+//! Numbers that model the world, read once from the constants (shipped values with the scenario's
+//! overrides on top). Each field names its constant; `eks-sim catalog constants` lists unit,
+//! source and status of each.
+
+use super::{Client, Model};
+use crate::catalog::Defaults;
+use crate::units::{Dist, DistF64, Span};
+
+/// Resolved constants.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `api_server.write_latency`.
+    pub api_latency: Dist,
+    /// Median of `api_server.watch_latency`: one value, so that notices of one object keep order.
+    pub watch_delay: Span,
+    /// `api_server.request_retry`.
+    pub request_retry: Span,
+    /// `controller_manager.client_qps`, `client_burst`.
+    pub controller_limit: (f64, f64),
+    /// `failure.etcd_member_replace`.
+    pub etcd_repair: Dist,
+    /// `failure.api_server_replace`.
+    pub api_server_repair: Dist,
+    /// `scheduler.cycle_time`.
+    pub scheduler_cycle: Span,
+    /// `pod.sandbox_create`.
+    pub sandbox: Dist,
+    /// `pod.sandbox_retry`.
+    pub sandbox_retry: Dist,
+    /// `pod.init_container`.
+    pub init_container: Dist,
+    /// `pod.container_start`.
+    pub container_start: Dist,
+    /// `pod.application_start`.
+    pub application_start: Dist,
+    /// `pod.stop_on_sigterm`.
+    pub container_stop: Dist,
+    /// `kubelet.restart_backoff_initial`.
+    pub restart_backoff: Span,
+    /// `kubelet.restart_backoff_max`.
+    pub restart_backoff_max: Span,
+    /// `image.check`: asking the registry about a cached image.
+    pub image_check: Span,
+    /// `image.registry_latency`.
+    pub image_pull_overhead: Dist,
+    /// `image.pull_rate_variation`.
+    pub image_pull_factor: DistF64,
+    /// `image.pull_rate` in bytes a second.
+    pub image_pull_rate: f64,
+    /// `boot.register_to_ready`.
+    pub node_ready: Dist,
+    /// `ec2.asg_activity` + `ec2.launch_call` + `ec2.pending_to_running`, drawn as one.
+    pub launch_steps: [Dist; 3],
+    /// `ec2.launch_retry`.
+    pub launch_retry: Span,
+    /// `ec2.unhealthy_replace`.
+    pub instance_replace_delay: Span,
+    /// `karpenter.spot_notice`, the two minutes of EC2.
+    pub spot_notice: Span,
+    /// Whether spot instances are reclaimed at random.
+    pub spot_interruptions: bool,
+    /// `cloud.node_lifecycle_delay`: from a terminated instance to the deletion of its node.
+    pub cloud_node_lifecycle_delay: Span,
+    /// Mean of `network.endpoint_propagation`: one value, so that changes of one Service keep order.
+    pub endpoint_propagation: Span,
+    /// `network.address_assign`.
+    pub address_assign: Dist,
+    /// `network.eni_attach`.
+    pub eni_attach: Dist,
+    /// `kubelet.lease_renew_interval`.
+    pub lease_renew_interval: Span,
+    /// `controller_manager.node_monitor_period`.
+    pub node_monitor_period: Span,
+    /// `controller_manager.node_monitor_grace_period`, by version.
+    pub node_monitor_grace: Span,
+    /// `controller_manager.node_eviction_rate`.
+    pub node_eviction_rate: f64,
+    /// `controller_manager.secondary_node_eviction_rate`.
+    pub secondary_node_eviction_rate: f64,
+    /// `controller_manager.unhealthy_zone_threshold`.
+    pub unhealthy_zone_threshold: f64,
+    /// `controller_manager.large_cluster_size_threshold`.
+    pub large_cluster_size_threshold: u32,
+    /// `controller_manager.pod_gc_interval`.
+    pub pod_gc_period: Span,
+    /// `controller_manager.pod_gc_quarantine`.
+    pub pod_gc_quarantine: Span,
+    /// `failure.az_event_duration`.
+    pub zone_outage: Dist,
+    /// `hpa.sync_period`.
+    pub hpa_sync: Span,
+    /// `hpa.tolerance`.
+    pub hpa_tolerance: f64,
+    /// `hpa.downscale_stabilization`.
+    pub hpa_downscale_stabilization: Span,
+    /// `hpa.cpu_initialization_period`.
+    pub hpa_cpu_initialization: Span,
+    /// `hpa.initial_readiness_delay`.
+    pub hpa_initial_readiness_delay: Span,
+    /// `metrics_server.resolution`.
+    pub scrape_period: Span,
+    /// `job.sync_batch`.
+    pub job_sync: Span,
+    /// `storage.ebs_create`, `ebs_attach`, `ebs_detach`, `format_and_mount`.
+    pub ebs: [Dist; 4],
+    /// `ebs_csi.force_detach_wait`.
+    pub force_detach: Span,
+}
+
+impl Settings {
+    /// Reads all constants.
+    ///
+    /// # Panics
+    /// When a shipped constant is missing, which a test rules out; overrides are checked before.
+    /// # Errors
+    /// Name and problem of a distribution that an override spoils.
+    pub fn new(d: &Defaults, minor_version: u32) -> Result<Self, (String, String)> {
+        let grace = if minor_version >= 32 {
+            "controller_manager.node_monitor_grace_period"
+        } else {
+            "controller_manager.node_monitor_grace_period_before_1_32"
+        };
+        Ok(Self {
+            api_latency: dist(d, "api_server.write_latency")?,
+            watch_delay: median(&dist(d, "api_server.watch_latency")?),
+            request_retry: d.span("api_server.request_retry"),
+            controller_limit: (
+                d.f64("controller_manager.client_qps"),
+                d.i64("controller_manager.client_burst") as f64,
+            ),
+            etcd_repair: dist(d, "failure.etcd_member_replace")?,
+            api_server_repair: dist(d, "failure.api_server_replace")?,
+            scheduler_cycle: d.span("scheduler.cycle_time"),
+            sandbox: dist(d, "pod.sandbox_create")?,
+            sandbox_retry: dist(d, "pod.sandbox_retry")?,
+            init_container: dist(d, "pod.init_container")?,
+            container_start: dist(d, "pod.container_start")?,
+            application_start: dist(d, "pod.application_start")?,
+            container_stop: dist(d, "pod.stop_on_sigterm")?,
+            restart_backoff: d.span("kubelet.restart_backoff_initial"),
+            restart_backoff_max: d.span("kubelet.restart_backoff_max"),
+            image_check: d.span("image.check"),
+            image_pull_overhead: dist(d, "image.registry_latency")?,
+            image_pull_factor: dist(d, "image.pull_rate_variation")?,
+            image_pull_rate: d.f64("image.pull_rate") * 1e6,
+            node_ready: dist(d, "boot.register_to_ready")?,
+            launch_steps: [
+                dist(d, "ec2.asg_activity")?,
+                dist(d, "ec2.launch_call")?,
+                dist(d, "ec2.pending_to_running")?,
+            ],
+            launch_retry: d.span("ec2.launch_retry"),
+            instance_replace_delay: d.span("ec2.unhealthy_replace"),
+            spot_notice: d.span("karpenter.spot_notice"),
+            spot_interruptions: false,
+            cloud_node_lifecycle_delay: d.span("cloud.node_lifecycle_delay"),
+            endpoint_propagation: median(&dist(d, "network.endpoint_propagation")?),
+            address_assign: dist(d, "network.address_assign")?,
+            eni_attach: dist(d, "network.eni_attach")?,
+            lease_renew_interval: d.span("kubelet.lease_renew_interval"),
+            node_monitor_period: d.span("controller_manager.node_monitor_period"),
+            node_monitor_grace: d.span(grace),
+            node_eviction_rate: d.f64("controller_manager.node_eviction_rate"),
+            secondary_node_eviction_rate: d.f64("controller_manager.secondary_node_eviction_rate"),
+            unhealthy_zone_threshold: d.f64("controller_manager.unhealthy_zone_threshold"),
+            large_cluster_size_threshold: u32::try_from(
+                d.i64("controller_manager.large_cluster_size_threshold"),
+            )
+            .unwrap_or(u32::MAX),
+            pod_gc_period: d.span("controller_manager.pod_gc_interval"),
+            pod_gc_quarantine: d.span("controller_manager.pod_gc_quarantine"),
+            zone_outage: dist(d, "failure.az_event_duration")?,
+            hpa_sync: d.span("hpa.sync_period"),
+            hpa_tolerance: d.f64("hpa.tolerance"),
+            hpa_downscale_stabilization: d.span("hpa.downscale_stabilization"),
+            hpa_cpu_initialization: d.span("hpa.cpu_initialization_period"),
+            hpa_initial_readiness_delay: d.span("hpa.initial_readiness_delay"),
+            scrape_period: d.span("metrics_server.resolution"),
+            job_sync: d.span("job.sync_batch"),
+            ebs: [
+                dist(d, "storage.ebs_create")?,
+                dist(d, "storage.ebs_attach")?,
+                dist(d, "storage.ebs_detach")?,
+                dist(d, "storage.format_and_mount")?,
+            ],
+            force_detach: d.span("ebs_csi.force_detach_wait"),
+        })
+    }
+
+    /// Requests a second and burst of a client; zero is no limit.
+    #[must_use]
+    pub fn client_limit(&self, client: Client, model: &Model) -> (f64, f64) {
+        match client {
+            Client::Scheduler => {
+                (model.control_plane.scheduler_qps, model.control_plane.scheduler_burst)
+            }
+            Client::Kubelet | Client::User | Client::NodeGroup => (0.0, 0.0),
+            _ => self.controller_limit,
+        }
+    }
+}
+
+fn median(dist: &Dist) -> Span {
+    dist.sample_span(0.5)
+}
+
+fn dist<D: serde::de::DeserializeOwned>(d: &Defaults, name: &str) -> Result<D, (String, String)> {
+    serde_json::from_value(d.dist(name).clone()).map_err(|e| (name.to_owned(), e.to_string()))
+}
