@@ -5,7 +5,6 @@ use crate::args::{ModelArgs, StudyArgs};
 use crate::output::{self, IO_FAILED, WRONG_INPUT};
 use crate::render;
 use eks_sim::report::render::Color;
-use eks_sim::spec::scenario::Scenario;
 use eks_sim::spec::{Diagnostics, Loaded, codes};
 use eks_sim::study::objectives::column_of;
 use eks_sim::study::replicate::Precision;
@@ -90,6 +89,7 @@ pub fn prepare(
     loaded: &Loaded,
     variant: Option<&str>,
     seed: Option<u64>,
+    quiet: bool,
 ) -> Result<Prepared, ExitCode> {
     let mut scenario = loaded.scenario.clone();
     let (mut manifests, mut hash) = (&loaded.manifests, loaded.hash);
@@ -106,7 +106,6 @@ pub fn prepare(
     if let Some(seed) = seed {
         scenario.spec.seed = seed;
     }
-    check_objectives(&scenario)?;
     let spec = &scenario.spec;
     let info = StudyInfo {
         name,
@@ -117,8 +116,11 @@ pub fn prepare(
         warmup: spec.warmup,
         objectives: spec.objectives.clone(),
     };
-    let model = adapter::model(&scenario, manifests, loaded)
-        .map_err(|message| output::fail(WRONG_INPUT, &message))?;
+    let (model, ignored) =
+        adapter::model(&scenario, manifests, loaded).map_err(|found| refused(&found))?;
+    if !quiet {
+        render::warnings(&ignored);
+    }
     let replications = spec.replications.max(1);
     Ok(Prepared { info, replications, model })
 }
@@ -131,24 +133,6 @@ fn unknown_variant(loaded: &Loaded, wanted: &str) -> ExitCode {
         format!("it has {}", names.join(", "))
     };
     output::fail(WRONG_INPUT, &format!("no variant `{wanted}`; {known}"))
-}
-
-/// What is wrong with the objectives' metrics.
-pub fn objective_problems(scenario: &Scenario) -> Vec<String> {
-    let objectives = scenario.spec.objectives.iter().enumerate();
-    let wrong = objectives.filter_map(|(i, objective)| {
-        let why = column_of(&objective.metric, objective.stat.as_deref()).err()?;
-        Some(format!("spec.objectives[{i}]: {why}"))
-    });
-    wrong.collect()
-}
-
-fn check_objectives(scenario: &Scenario) -> Result<(), ExitCode> {
-    let problems = objective_problems(scenario);
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(output::fail(WRONG_INPUT, &problems.join("\n       ")))
 }
 
 /// Columns that `--precision` watches: cost and what the objectives ask.

@@ -1,5 +1,6 @@
 //! `eks-sim check`: scenarios and manifests, without running them.
 
+use crate::adapter;
 use crate::args::{CheckArgs, Format};
 use crate::output::{self, IO_FAILED, WRONG_INPUT};
 use crate::render;
@@ -55,8 +56,19 @@ impl Findings {
             Ok(loaded) => loaded,
             Err(found) => return self.found.push(found),
         };
-        let problems = settings::objective_problems(&loaded.scenario);
-        self.problems.extend(problems.into_iter().map(|p| format!("{name}: {p}")));
+        let mut models = vec![adapter::model(&loaded.scenario, &loaded.manifests, &loaded)];
+        for variant in &loaded.variants {
+            let manifests = variant.manifests.as_ref().unwrap_or(&loaded.manifests);
+            let found = adapter::model(&variant.scenario, manifests, &loaded);
+            // What the base says too is said once.
+            models.push(found.map(|(model, _)| (model, Diagnostics::new())));
+        }
+        for model in models {
+            match model {
+                Ok((_, ignored)) => self.found.push(ignored),
+                Err(found) => self.found.push(found),
+            }
+        }
         let objects = loaded.manifests.len();
         let variants = loaded.variants.len();
         self.read.push(format!("{name}: {objects} objects, {variants} variants"));
