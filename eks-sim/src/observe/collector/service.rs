@@ -29,7 +29,6 @@ pub(super) struct Load {
     pub(super) latency: f64,
     pub(super) cores: f64,
     pub(super) offered: f64,
-    pub(super) served: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +83,6 @@ impl Services {
             latency: load.latency,
             cores,
             offered: load.offered,
-            served: load.served,
         };
     }
 
