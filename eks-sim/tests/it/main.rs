@@ -1,3 +1,4 @@
 //! Integration tests of the library, in one binary.
+mod load;
 mod spec_broken;
 mod spec_real;
