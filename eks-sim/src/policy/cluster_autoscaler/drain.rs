@@ -237,11 +237,8 @@ fn controller_blocks(pod: &PodFacts<'_>, options: &DrainOptions) -> Option<Block
 }
 
 fn is_terminal(pod: &PodFacts<'_>) -> bool {
-    match (pod.restart_policy.unwrap_or("Always"), pod.phase) {
-        (_, "Failed") => true,
-        ("Never" | "OnFailure", "Succeeded") => true,
-        _ => false,
-    }
+    let restarts = pod.restart_policy.unwrap_or("Always");
+    pod.phase == "Failed" || (pod.phase == "Succeeded" && restarts != "Always")
 }
 
 fn is_replicated(pod: &PodFacts<'_>, options: &DrainOptions) -> bool {

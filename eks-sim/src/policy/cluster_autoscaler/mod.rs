@@ -33,6 +33,8 @@ pub mod requests;
 pub mod scale_down;
 pub mod scale_up;
 pub mod simple;
+#[cfg(test)]
+mod tests;
 pub mod unneeded;
 pub mod utilization;
 

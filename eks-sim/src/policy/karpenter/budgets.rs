@@ -153,3 +153,15 @@ pub fn of_pool(disruption: Option<&k8s::Disruption>) -> Vec<Result<Budget, Budge
         _ => vec![Ok(Budget { nodes: Nodes::Percent(10), reasons: Vec::new(), window: None })],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifth_of_nineteen_nodes_is_four() {
+        let budget = k8s::Budget { nodes: "20%".into(), ..k8s::Budget::default() };
+        let pool = PoolNodes { total: 19, disrupting: 0 };
+        assert_eq!(allowed_disruptions(&[Budget::new(&budget)], pool, Reason::Empty, 0), 4);
+    }
+}

@@ -130,11 +130,11 @@ pub struct Removed {
 
 /// The one NodeClaim a simulation needs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Replacement {
+pub struct Replacement<'a> {
     /// Capacity types, zones and `minValues`.
     pub filter: OfferingFilter,
     /// Instance types it could be.
-    pub types: Vec<PricedType>,
+    pub types: Vec<&'a PricedType>,
 }
 
 /// Outcome for a batch.
@@ -173,20 +173,20 @@ pub enum NothingReason {
 
 /// Result of a simulation, as far as the price rule needs it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Simulated {
+pub enum Simulated<'a> {
     /// Some pod fits nowhere.
     Unschedulable,
     /// All pods fit on nodes that exist.
     NoNewNode,
     /// One new node.
-    One(Replacement),
+    One(Replacement<'a>),
     /// More.
     Several,
 }
 
 /// Decides on the removal of `candidates` after its simulation.
 #[must_use]
-pub fn decide(candidates: &[Removed], simulated: &Simulated, spot_to_spot: bool) -> Decision {
+pub fn decide(candidates: &[Removed], simulated: &Simulated<'_>, spot_to_spot: bool) -> Decision {
     let replacement = match simulated {
         Simulated::Unschedulable => return Decision::Nothing(NothingReason::PodsUnschedulable),
         Simulated::NoNewNode => return Decision::Delete,
@@ -211,7 +211,7 @@ pub fn decide(candidates: &[Removed], simulated: &Simulated, spot_to_spot: bool)
 
 fn spot_to_spot_decision(
     candidates: &[Removed],
-    replacement: &Replacement,
+    replacement: &Replacement<'_>,
     price: f64,
 ) -> Decision {
     let filter = replacement.filter.pinned(CapacityType::Spot);
@@ -227,10 +227,10 @@ fn spot_to_spot_decision(
 }
 
 /// Types whose launch price is below `price`, cheapest first; none if `minValues` fails.
-fn cheaper(replacement: &Replacement, filter: &OfferingFilter, price: f64) -> Vec<usize> {
+fn cheaper(replacement: &Replacement<'_>, filter: &OfferingFilter, price: f64) -> Vec<usize> {
     let kept: Vec<usize> = order_by_price(&replacement.types, filter)
         .into_iter()
-        .filter(|&i| worst_launch_price(&replacement.types[i], filter).is_some_and(|p| p < price))
+        .filter(|&i| worst_launch_price(replacement.types[i], filter).is_some_and(|p| p < price))
         .collect();
     let enough = filter.min_instance_types.is_none_or(|needed| kept.len() >= needed);
     if enough { kept } else { Vec::new() }
@@ -238,7 +238,7 @@ fn cheaper(replacement: &Replacement, filter: &OfferingFilter, price: f64) -> Ve
 
 fn finish(
     candidates: &[Removed],
-    replacement: &Replacement,
+    replacement: &Replacement<'_>,
     mut kept: Vec<usize>,
     filter: OfferingFilter,
 ) -> Decision {
@@ -255,7 +255,7 @@ fn finish(
             .min_by(f64::total_cmp);
         if let Some(limit) = limit {
             kept.retain(|&i| {
-                worst_launch_price(&replacement.types[i], &filter).is_some_and(|p| p < limit)
+                worst_launch_price(replacement.types[i], &filter).is_some_and(|p| p < limit)
             });
             let needed = filter.min_instance_types.unwrap_or(1).max(1);
             if kept.len() < needed {
@@ -322,10 +322,11 @@ mod tests {
             capacity_type: CapacityType::Spot,
             price: 0.06,
         }];
-        let types = vec![PricedType {
+        let large = PricedType {
             name: "m5.large".into(),
             offerings: vec![offering(CapacityType::Spot, 0.035)],
-        }];
+        };
+        let types = vec![&large];
         let one = Simulated::One(Replacement { filter: OfferingFilter::default(), types });
         let off = Decision::Nothing(NothingReason::SpotToSpotDisabled);
         assert_eq!(decide(&removed, &one, false), off);

@@ -211,3 +211,24 @@ fn threshold(text: Option<&str>, capacity: i64, default: i64) -> i64 {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m5_large_on_an_eks_image() {
+        let machine = Machine {
+            arm64: false,
+            vcpus: 2,
+            memory_mib: 8192,
+            enis: 3,
+            ipv4_per_eni: 10,
+            storage: DEFAULT_STORAGE,
+        };
+        let options = SizeOptions { vm_memory_overhead: 0.075, reserved_enis: 0 };
+        let kubelet = KubeletConfiguration::default();
+        let size = node_size(&machine, AmiFamily::Amazon, &kubelet, &options).allocatable();
+        assert_eq!((size.cpu, size.memory / MIB, size.pods), (1930, 6903, 29));
+    }
+}

@@ -4,6 +4,8 @@
 //! pkg/providers/instance/filter and instance.go. Differences: EC2's price-capacity-optimized
 //! strategy is not published; [`launch`] takes the cheapest among the deepest pools.
 
+use core::borrow::Borrow;
+
 /// How capacity is bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CapacityType {
@@ -119,12 +121,14 @@ pub fn cheapest_price(kind: &PricedType, filter: &OfferingFilter) -> Option<f64>
 
 /// Positions of `types`, cheapest first, those without a usable offering last, ties by name.
 #[must_use]
-pub fn order_by_price(types: &[PricedType], filter: &OfferingFilter) -> Vec<usize> {
+pub fn order_by_price<T: Borrow<PricedType>>(types: &[T], filter: &OfferingFilter) -> Vec<usize> {
     let prices: Vec<f64> =
-        types.iter().map(|t| cheapest_price(t, filter).unwrap_or(f64::INFINITY)).collect();
+        types.iter().map(|t| cheapest_price(t.borrow(), filter).unwrap_or(f64::INFINITY)).collect();
     let mut order: Vec<usize> = (0..types.len()).collect();
     order.sort_by(|&a, &b| {
-        prices[a].total_cmp(&prices[b]).then_with(|| types[a].name.cmp(&types[b].name))
+        prices[a]
+            .total_cmp(&prices[b])
+            .then_with(|| types[a].borrow().name.cmp(&types[b].borrow().name))
     });
     order
 }

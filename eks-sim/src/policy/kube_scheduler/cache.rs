@@ -148,6 +148,13 @@ impl Cache {
     pub fn profile_named(&self, name: &str) -> Option<&Profile> {
         self.profiles.iter().map(|p| &p.profile).find(|p| p.scheduler_name == name)
     }
+    /// Adds a plugin of the library's user to every profile. Classes then take the plain path.
+    pub fn add_plugin(&mut self, plugin: Arc<dyn super::framework::CustomPlugin>) {
+        for profile in Arc::make_mut(&mut self.profiles) {
+            profile.custom.push(Arc::clone(&plugin));
+        }
+        self.fast.forget_defaults();
+    }
     pub(super) fn profile_of(&self, class: &Class) -> &ProfileArgs {
         let i = usize::from(class.profile);
         self.profiles.get(i).expect("a class holds the number of a profile of its cache")

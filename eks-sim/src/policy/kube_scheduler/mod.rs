@@ -31,7 +31,7 @@ mod schedule;
 mod volumes;
 
 pub use cache::{Cache, Mark, PodInfo};
-pub use framework::{Cycle, PreState};
+pub use framework::{CustomPlugin, Cx, Cycle, PreState};
 pub use hints::{ClusterEvent, is_worth_requeueing};
 pub use labels::{Labels, Requirement, Selector};
 pub use node_info::{ClassCount, NodeInfo, NodeStatic};
@@ -65,3 +65,6 @@ impl ClassId {
 pub type NodeKey = u32;
 /// The caller's number of a pod (dense; may be used again after removal).
 pub type PodKey = u32;
+
+#[cfg(test)]
+mod tests;

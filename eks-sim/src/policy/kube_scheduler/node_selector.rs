@@ -65,8 +65,8 @@ impl NodeExpression {
 impl NodeTerm {
     /// Compiles a term.
     pub fn new(term: &NodeSelectorTerm, symbols: &mut Symbols) -> Self {
-        let mut out = Self::default();
-        out.never = term.match_expressions.is_empty() && term.match_fields.is_empty();
+        let never = term.match_expressions.is_empty() && term.match_fields.is_empty();
+        let mut out = Self { never, ..Self::default() };
         for e in &term.match_expressions {
             match NodeExpression::new(e, symbols) {
                 Some(e) => out.expressions.push(e),

@@ -265,7 +265,7 @@ fn limiter(input: &Value) -> Outcome {
 }
 
 fn expansion_option(index: usize, value: &Value) -> Result<ExpansionOption, Refusal> {
-    const KEYS: [&str; 10] = [
+    const KEYS: [&str; 11] = [
         "nodeGroup",
         "node",
         "nodeCount",
@@ -276,6 +276,7 @@ fn expansion_option(index: usize, value: &Value) -> Result<ExpansionOption, Refu
         "podPrices",
         "exists",
         "hasGpu",
+        "gpus",
     ];
     keys(value, &KEYS)?;
     let (mut pods, mut cpu, mut memory) = (0usize, 0i64, 0i64);
@@ -288,6 +289,9 @@ fn expansion_option(index: usize, value: &Value) -> Result<ExpansionOption, Refu
     }
     let prices = value["podPrices"].as_array();
     let node = &value["node"];
+    if !node.is_null() {
+        keys(node, &["cpuMillicores", "memoryBytes"])?;
+    }
     Ok(ExpansionOption {
         group: index,
         name: text(value, "nodeGroup")?.to_owned(),
@@ -297,7 +301,7 @@ fn expansion_option(index: usize, value: &Value) -> Result<ExpansionOption, Refu
         pods_memory: memory,
         node_cpu: int_or(node, "cpuMillicores", int_or(value, "nodeCpuMillicores", 0)),
         node_memory: int_or(node, "memoryBytes", 0),
-        node_gpu: flag(value, "hasGpu", false),
+        node_gpu: flag(value, "hasGpu", int_or(value, "gpus", 0) > 0),
         exists: flag(value, "exists", true),
         node_price: value["nodePrice"].as_f64(),
         pods_price: prices.into_iter().flatten().filter_map(Value::as_f64).sum(),

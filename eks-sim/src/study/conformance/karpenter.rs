@@ -74,7 +74,12 @@ fn clock(input: &Value) -> Result<i64, Refusal> {
 fn budget(value: &Value) -> Result<k8s::Budget, Refusal> {
     keys(value, &["nodes", "reasons", "schedule", "durationSeconds"])?;
     Ok(k8s::Budget {
-        nodes: value["nodes"].as_str().unwrap_or("10%").to_owned(),
+        nodes: match &value["nodes"] {
+            Value::String(text) => text.clone(),
+            Value::Number(count) => count.to_string(),
+            // Whether a budget is active does not depend on its size.
+            _ => "10%".to_owned(),
+        },
         reasons: match value.get("reasons").filter(|r| r.is_array()) {
             Some(reasons) => read(reasons)?,
             None => Vec::new(),
@@ -208,6 +213,10 @@ fn decision(input: &Value) -> Outcome {
             price: candidate["price"].as_f64().unwrap_or(0.0),
         });
     }
+    let kinds = match input.get("replacement") {
+        Some(replacement) if replacement.is_object() => types(replacement)?,
+        _ => Vec::new(),
+    };
     let simulated = match int_or(input, "newNodeClaims", 1) {
         0 => Simulated::NoNewNode,
         1 => {
@@ -217,7 +226,7 @@ fn decision(input: &Value) -> Outcome {
             if let Some(needed) = replacement["minValuesInstanceTypes"].as_u64() {
                 filter.min_instance_types = Some(needed as usize);
             }
-            Simulated::One(Replacement { filter, types: types(replacement)? })
+            Simulated::One(Replacement { filter, types: kinds.iter().collect() })
         }
         _ => Simulated::Several,
     };
@@ -286,7 +295,12 @@ fn pricing(operation: &str, input: &Value) -> Outcome {
         }
         "spotOfferingFilter" => {
             let types = types(input)?;
-            let kept = spot_offering_filter(&types, &filter(&input["requirements"])?);
+            // Any `minValues` switches this filter off, whatever its key.
+            let mut requirements = input["requirements"].clone();
+            let min_values = requirements.as_object_mut().and_then(|r| r.remove("minValues"));
+            let mut filter = filter(&requirements)?;
+            filter.min_instance_types = min_values.filter(|v| !v.is_null()).map(|_| 0);
+            let kept = spot_offering_filter(&types, &filter);
             let (mut left, mut rejected) = (Map::new(), Vec::new());
             for (kind, offerings) in types.iter().zip(&kept) {
                 if offerings.is_empty() {
@@ -413,7 +427,7 @@ mod tests {
         for (name, tolerance) in [
             ("karpenter-budgets", 1e-9),
             ("karpenter-consolidation", 1e-6),
-            ("karpenter-node-overhead", 10.0),
+            ("karpenter-node-overhead", 1e-9),
             ("karpenter-pricing", 1e-9),
             ("karpenter-queue-batch", 1e-9),
         ] {

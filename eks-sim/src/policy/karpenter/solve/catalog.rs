@@ -1,6 +1,6 @@
 //! Instance types prepared for fast filtering: bitsets by resource amount and by offering.
 
-use super::super::offerings::{CapacityType, Offering};
+use super::super::offerings::{CapacityType, Offering, PricedType};
 use super::super::requirements::{CAPACITY_TYPE, Requirements, ZONE};
 use crate::k8s::ResourceList;
 use smallvec::SmallVec;
@@ -85,6 +85,7 @@ pub struct InstanceType {
 #[derive(Clone, Debug)]
 pub struct Catalog {
     types: Vec<InstanceType>,
+    priced: Vec<PricedType>,
     columns: BTreeMap<String, usize>,
     capacity: Vec<Resources>,
     allocatable: Vec<Resources>,
@@ -118,6 +119,7 @@ impl Catalog {
             columns.entry(name.to_owned()).or_insert(next);
         }
         let mut catalog = Self {
+            priced: Vec::new(),
             capacity: Vec::new(),
             allocatable: Vec::new(),
             fit: Vec::new(),
@@ -140,6 +142,11 @@ impl Catalog {
     #[must_use]
     pub fn types(&self) -> &[InstanceType] {
         &self.types
+    }
+    /// A type as the price rules see it.
+    #[must_use]
+    pub fn priced(&self, index: usize) -> &PricedType {
+        &self.priced[index]
     }
     /// Number of columns.
     #[must_use]
@@ -191,6 +198,9 @@ impl Catalog {
     }
 
     fn index_offerings(&mut self) {
+        let priced =
+            |t: &InstanceType| PricedType { name: t.name.clone(), offerings: t.offerings.clone() };
+        self.priced = self.types.iter().map(priced).collect();
         let zones: BTreeSet<&String> =
             self.types.iter().flat_map(|t| t.offerings.iter().map(|o| &o.zone)).collect();
         let zones: Vec<String> = zones.into_iter().cloned().collect();

@@ -62,6 +62,8 @@ pub struct ExistingNode {
     pub initialized: bool,
     /// Classes of its pods, with their number.
     pub pods: Vec<(usize, u32)>,
+    /// NodePool it belongs to, and the capacity that its limits get back if it goes.
+    pub pool: Option<(usize, Resources)>,
 }
 
 /// A pending pod.
@@ -88,8 +90,6 @@ pub struct Input<'a> {
     pub classes: &'a [PodClass],
     /// DaemonSets' pods.
     pub daemons: &'a [PodClass],
-    /// Pods to place.
-    pub pods: &'a [Pending<'a>],
     /// `--min-values-policy`.
     pub min_values: MinValuesPolicy,
 }
@@ -176,8 +176,28 @@ impl Solution {
     }
 }
 
-/// Runs a round.
+/// Runs one round over `pods`.
 #[must_use]
-pub fn solve(input: &Input<'_>) -> Solution {
-    round::Round::new(input).run()
+pub fn solve(input: &Input<'_>, pods: &[Pending<'_>]) -> Solution {
+    Solver::new(input).solve(pods, &[])
+}
+
+/// A cluster prepared for many rounds from the same state, as consolidation runs them.
+#[derive(Debug)]
+pub struct Solver<'a>(round::Round<'a>);
+
+impl<'a> Solver<'a> {
+    /// Prepares `input`.
+    #[must_use]
+    pub fn new(input: &'a Input<'a>) -> Self {
+        Self(round::Round::new(input))
+    }
+    /// Runs a round over `pods` without the nodes `removed` (positions in the input) and goes
+    /// back to the state before.
+    pub fn solve(&mut self, pods: &[Pending<'_>], removed: &[usize]) -> Solution {
+        self.0.remove(removed);
+        let solution = self.0.run(pods);
+        self.0.reset();
+        solution
+    }
 }

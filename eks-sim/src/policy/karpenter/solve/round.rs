@@ -1,5 +1,7 @@
 //! The loop of a scheduling round.
 
+mod undo;
+
 use super::super::batcher::{QueueKey, queue_order};
 use super::super::offerings::Offering;
 use super::super::requirements::{CAPACITY_TYPE, HOSTNAME, Requirements, ZONE};
@@ -7,7 +9,7 @@ use super::catalog::{CPU, MEMORY, Resources, TypeSet};
 use super::constraints::{Constraints, HostPort, ports_conflict, tolerates_all};
 use super::fleet::Fleet;
 use super::topology::{Narrowed, Topology};
-use super::{Input, MAX_INSTANCE_TYPES, Misfit, NewClaim, Placement, Solution};
+use super::{Input, MAX_INSTANCE_TYPES, Misfit, NewClaim, Pending, Placement, Solution};
 use core::cmp::Reverse;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -56,6 +58,19 @@ struct Node {
     requirements: Requirements,
     /// Number of its labels (without host name) and taints.
     look: usize,
+    /// Left out of this round.
+    removed: bool,
+}
+
+/// What a round changed, for going back.
+#[derive(Debug)]
+enum Change {
+    /// A pod of a class was counted on a node, with the requests it took there.
+    OnNode { class: usize, node: usize },
+    /// A pod of a class was counted on a NodeClaim's number with the labels of a shape.
+    OnClaim { class: usize, number: usize, shape: usize },
+    /// A node was left out.
+    Removed(usize),
 }
 
 /// A refusal.
@@ -82,6 +97,9 @@ pub(super) struct Round<'a> {
     pool_order: Vec<usize>,
     limits: Vec<Vec<Option<i64>>>,
     nodes_left: Vec<Option<i64>>,
+    changes: Vec<Change>,
+    /// By shape: its types with their price, cheapest first.
+    price_orders: BTreeMap<usize, Vec<(f64, usize)>>,
 }
 
 impl<'a> Round<'a> {
@@ -101,6 +119,8 @@ impl<'a> Round<'a> {
             pool_order: (0..input.pools.len()).collect(),
             limits: input.pools.iter().map(|p| p.limits.clone()).collect(),
             nodes_left: input.pools.iter().map(|p| p.nodes_left).collect(),
+            changes: Vec::new(),
+            price_orders: BTreeMap::new(),
         };
         round.node_order.sort_by_key(|&i| (!input.nodes[i].initialized, &input.nodes[i].name));
         round.pool_order.sort_by(|&a, &b| {
@@ -121,12 +141,11 @@ impl<'a> Round<'a> {
             let look = *looks.entry((labels, &node.taints)).or_insert(next);
             let requirements = Requirements::from_labels(&node.labels);
             for &(class, count) in &node.pods {
-                for _ in 0..count {
-                    self.topology.record(class, index, &requirements);
-                }
+                let count = i32::try_from(count).unwrap_or(i32::MAX);
+                self.topology.record(class, index, &requirements, count);
             }
             let (available, ports) = (node.available.clone(), node.ports.clone());
-            self.nodes.push(Node { available, ports, requirements, look });
+            self.nodes.push(Node { available, ports, requirements, look, removed: false });
         }
     }
 
@@ -172,8 +191,7 @@ impl<'a> Round<'a> {
         })
     }
 
-    pub(super) fn run(mut self) -> Solution {
-        let pods = self.input.pods;
+    pub(super) fn run(&mut self, pods: &[Pending<'_>]) -> Solution {
         let keys: Vec<QueueKey<'_>> = pods
             .iter()
             .map(|pod| {
@@ -267,6 +285,9 @@ impl<'a> Round<'a> {
     ) -> Result<(), Refusal> {
         let for_good = |why| Refusal { why, for_good: true };
         let node = &self.nodes[index];
+        if node.removed {
+            return Err(for_good(Misfit::Requirements));
+        }
         let constraints = self.constraints[level.id];
         let taints = &self.input.nodes[index].taints;
         let fits = *self.looks.entry((node.look, level.id)).or_insert_with(|| {
@@ -298,7 +319,8 @@ impl<'a> Round<'a> {
         let node = &mut self.nodes[index];
         node.available.iter_mut().zip(requests).for_each(|(have, want)| *have -= want);
         node.ports.extend(ports.iter().cloned());
-        self.topology.record(class, index, &node.requirements);
+        self.topology.record(class, index, &node.requirements, 1);
+        self.changes.push(Change::OnNode { class, node: index });
         Ok(())
     }
 
@@ -356,7 +378,8 @@ impl<'a> Round<'a> {
         claim.requests = requests;
         claim.types = types;
         claim.ports.extend(self.input.classes[class].host_ports.iter().cloned());
-        self.topology.record(class, number, &self.fleet.shape(shape).requirements);
+        self.topology.record(class, number, &self.fleet.shape(shape).requirements, 1);
+        self.changes.push(Change::OnClaim { class, number, shape });
         Ok(())
     }
 
@@ -479,7 +502,8 @@ impl<'a> Round<'a> {
         let index = self.claims.len();
         let ports = self.input.classes[class].host_ports.clone();
         self.claims.push(Claim { shape, requests, types, ports, pods: 1 });
-        self.topology.record(class, number, &self.fleet.shape(shape).requirements);
+        self.topology.record(class, number, &self.fleet.shape(shape).requirements, 1);
+        self.changes.push(Change::OnClaim { class, number, shape });
         Ok(index)
     }
 

@@ -82,7 +82,8 @@ fn class(yaml: &serde_json::Value) -> PodClass {
 }
 
 fn requests(cpu: &str, memory: &str) -> serde_json::Value {
-    serde_json::json!([{ "name": "c", "resources": { "requests": { "cpu": cpu, "memory": memory } } }])
+    let requests = serde_json::json!({ "cpu": cpu, "memory": memory });
+    serde_json::json!([{ "name": "c", "resources": { "requests": requests } }])
 }
 
 fn run(
@@ -99,15 +100,8 @@ fn run(
             core::iter::repeat_n(Pending { class, created: SimTime::ZERO, uid: "" }, count)
         })
         .collect();
-    solve(&Input {
-        catalog,
-        pools,
-        nodes,
-        classes,
-        daemons: &[],
-        pods: &pods,
-        min_values: MinValuesPolicy::Strict,
-    })
+    let min_values = MinValuesPolicy::Strict;
+    solve(&Input { catalog, pools, nodes, classes, daemons: &[], min_values }, &pods)
 }
 
 fn cheapest<'a>(catalog: &'a Catalog, claim: &NewClaim) -> &'a str {
@@ -130,12 +124,51 @@ fn workshop_inflate_buys_one_m5_large_and_then_a_second() {
         ports: Vec::new(),
         initialized: true,
         pods: vec![(0, 5)],
+        pool: None,
     };
     let second = run(&catalog, &pools, &[node], &[inflate], &[7]);
     assert_eq!(second.placements.iter().filter(|p| **p == Placement::Existing(0)).count(), 1);
     assert_eq!(second.claims.len(), 1);
     assert_eq!(second.claims[0].pods, 6);
     assert_eq!(cheapest(&catalog, &second.claims[0]), "m5.large");
+}
+
+/// Decision on the removal of an m5.large node with `pods` pods of 1Gi beside nodes that stay.
+fn consolidate(pods: usize, stays: &[ExistingNode]) -> super::super::consolidation::Decision {
+    use super::super::consolidation::{Removed, decide};
+    use super::super::disruption::simulated;
+    let catalog = small_catalog();
+    let pools = [pool(&catalog, "default", "on-demand")];
+    let inflate = class(&serde_json::json!({ "containers": requests("0", "1Gi") }));
+    let solution = run(&catalog, &pools, stays, &[inflate], &[pods]);
+    let moved: Vec<usize> = (0..pods).collect();
+    let removed = Removed {
+        instance_type: "m5.large".into(),
+        capacity_type: CapacityType::OnDemand,
+        price: 0.096,
+    };
+    decide(&[removed], &simulated(&solution, &moved, |_| true, &catalog), false)
+}
+
+#[test]
+fn workshop_consolidation_deletes_then_replaces() {
+    use super::super::consolidation::Decision;
+    let catalog = small_catalog();
+    let stays = ExistingNode {
+        name: "n2".into(),
+        labels: [(ZONE.to_owned(), "a".to_owned())].into(),
+        taints: Vec::new(),
+        available: catalog.resources(&amounts(1930, 6903 - 2 * 1024, 27)).unwrap(),
+        ports: Vec::new(),
+        initialized: true,
+        pods: Vec::new(),
+        pool: None,
+    };
+    // Five pods on two nodes: the three of one fit on the other.
+    assert_eq!(consolidate(3, &[stays]), Decision::Delete);
+    // One pod left: c5.large is cheaper than m5.large.
+    let Decision::Replace { types, .. } = consolidate(1, &[]) else { panic!("no replacement") };
+    assert_eq!(types, [0]);
 }
 
 #[test]
@@ -231,22 +264,19 @@ fn daemon_sets_and_min_values_narrow_types() {
     let daemon = class(&serde_json::json!({ "containers": requests("200m", "1Gi") }));
     let pod = class(&serde_json::json!({ "containers": requests("100m", "2200Mi") }));
     let pods = [Pending { class: 0, created: SimTime::ZERO, uid: "" }; 2];
-    let mut input = Input {
+    let input = Input {
         catalog: &catalog,
         pools: &pools,
         nodes: &[],
         classes: &[pod],
         daemons: &[daemon],
-        pods: &pods,
         min_values: MinValuesPolicy::Strict,
     };
     // c5.large is too small beside the DaemonSet; three types are left for both pods.
-    let solution = solve(&input);
+    let solution = solve(&input, &pods);
     assert_eq!((solution.claims.len(), solution.claims[0].types.len()), (1, 3));
-    let more = [pods[0]; 3];
-    input.pods = &more;
     // A third pod would leave two types only.
-    assert_eq!(solve(&input).claims.len(), 2);
+    assert_eq!(solve(&input, &[pods[0]; 3]).claims.len(), 2);
 }
 
 /// 600 types of 8 sizes and 3 memory ratios.
@@ -316,4 +346,131 @@ fn many_pods_with_topology() {
     for by_zone in counts {
         assert!(by_zone.iter().max().unwrap() - by_zone.iter().min().unwrap() <= 1);
     }
+}
+
+/// Rounds on a prepared cluster are independent: each gives what a fresh one gives.
+#[test]
+fn a_solver_goes_back_after_each_round() {
+    let catalog = large_catalog();
+    let mut pools = [pool(&catalog, "default", "on-demand")];
+    pools[0].limits[catalog::CPU] = Some(4000);
+    let spread = class(&serde_json::json!({
+        "containers": [{ "name": "c",
+            "resources": { "requests": { "cpu": "500m", "memory": "1Gi" } },
+            "ports": [{ "containerPort": 80, "hostPort": 8080 }] }],
+        "topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": { "matchLabels": { "app": "web" } }
+        }]
+    }));
+    let plain = class(&serde_json::json!({ "containers": requests("1", "1Gi") }));
+    let nodes: Vec<ExistingNode> = (0..2000)
+        .map(|i| ExistingNode {
+            name: format!("n{i:04}"),
+            labels: [
+                (ZONE.to_owned(), ["a", "b", "c"][i % 3].to_owned()),
+                (NODE_POOL.to_owned(), "default".to_owned()),
+            ]
+            .into(),
+            taints: Vec::new(),
+            available: catalog.resources(&amounts(100 + (i as i64 % 7) * 300, 4096, 8)).unwrap(),
+            ports: Vec::new(),
+            initialized: true,
+            pods: vec![(0, 1), (1, 6)],
+            pool: Some((0, catalog.resources(&amounts(8000, 32_768, 58)).unwrap())),
+        })
+        .collect();
+    let classes = [spread, plain];
+    let min_values = MinValuesPolicy::Strict;
+    let input = Input {
+        catalog: &catalog,
+        pools: &pools,
+        nodes: &nodes,
+        classes: &classes,
+        daemons: &[],
+        min_values,
+    };
+    let pods: Vec<Pending<'_>> = [0, 1, 1, 1, 1, 1, 1]
+        .map(|class| Pending { class, created: SimTime::ZERO, uid: "" })
+        .to_vec();
+    let mut solver = Solver::new(&input);
+    let rounds: Vec<Solution> = (0..300).map(|node| solver.solve(&pods, &[node])).collect();
+    for (node, solution) in rounds.iter().enumerate().step_by(60) {
+        assert_eq!(*solution, Solver::new(&input).solve(&pods, &[node]), "without {node}");
+        let here = Placement::Existing(node);
+        assert!(!solution.placements.contains(&here));
+    }
+    assert_eq!(solver.solve(&pods, &[7]), rounds[7]);
+}
+
+/// Forty half-empty nodes: windows shrink the pool, budgets bound them, and the last step finds
+/// nothing.
+#[test]
+fn a_pass_consolidates_within_budgets() {
+    use super::super::consolidation::{Decision, Removed};
+    use super::super::disruption::ConsolidationPolicy;
+    use super::super::pass::{PassCandidate, PassInput, consolidate};
+    let catalog = small_catalog();
+    let pools = [pool(&catalog, "default", "on-demand")];
+    let classes = [class(&serde_json::json!({ "containers": requests("800m", "1Gi") }))];
+    let nodes: Vec<ExistingNode> = (0..40)
+        .map(|i| ExistingNode {
+            name: format!("n{i:02}"),
+            labels: [
+                (ZONE.to_owned(), "a".to_owned()),
+                (NODE_POOL.to_owned(), "default".to_owned()),
+            ]
+            .into(),
+            taints: Vec::new(),
+            available: catalog.resources(&amounts(1130, 5879, 28)).unwrap(),
+            ports: Vec::new(),
+            initialized: true,
+            pods: vec![(0, 1)],
+            pool: None,
+        })
+        .collect();
+    let min_values = MinValuesPolicy::Strict;
+    let input = Input {
+        catalog: &catalog,
+        pools: &pools,
+        nodes: &nodes,
+        classes: &classes,
+        daemons: &[],
+        min_values,
+    };
+    let candidates: Vec<PassCandidate<'_>> = (0..40)
+        .map(|node| PassCandidate {
+            node,
+            pool: 0,
+            removed: Removed {
+                instance_type: "m5.large".into(),
+                capacity_type: CapacityType::OnDemand,
+                price: 0.096,
+            },
+            reschedule_cost: 2.0,
+            pods: vec![Pending { class: 0, created: SimTime::ZERO, uid: "" }],
+        })
+        .collect();
+    let mut pass = PassInput {
+        catalog: &catalog,
+        pending: &[],
+        initialized: &[true; 40],
+        policies: &[ConsolidationPolicy::WhenEmptyOrUnderutilized],
+        totals: &[(40.0 * 0.096, 80.0)],
+        spot_to_spot: false,
+        unreached: &[],
+        max_simulations: 100,
+    };
+    let mut solver = Solver::new(&input);
+    let all = consolidate(&pass, &candidates, &[100], &mut solver).unwrap();
+    // Twenty fit on the other twenty; one or two more fit on one new node that is cheaper.
+    assert!(all.candidates.len() >= 20, "{}", all.candidates.len());
+    let four = consolidate(&pass, &candidates, &[4], &mut solver).unwrap();
+    assert_eq!((four.candidates.len(), &four.decision), (4, &Decision::Delete));
+    assert_eq!(consolidate(&pass, &candidates, &[0], &mut solver), None);
+    // Each node saves as much of the pool's cost as it disrupts: the score is one.
+    pass.policies = &[ConsolidationPolicy::Balanced];
+    assert!(consolidate(&pass, &candidates, &[4], &mut solver).is_some());
+    pass.totals = &[(40.0 * 0.096, 30.0)];
+    assert_eq!(consolidate(&pass, &candidates, &[4], &mut solver), None);
 }

@@ -156,8 +156,9 @@ impl Topology {
         Narrowed::Yes(out)
     }
 
-    /// Counts a pod of `class` on node number `node` with the labels of `node_requirements`.
-    pub fn record(&mut self, class: usize, node: usize, node_requirements: &Requirements) {
+    /// Counts `by` pods of `class` on node number `node` with the labels of
+    /// `node_requirements`; a negative number takes them back.
+    pub fn record(&mut self, class: usize, node: usize, node_requirements: &Requirements, by: i32) {
         for position in 0..self.counted[class].len() {
             let index = self.counted[class][position];
             let group = &mut self.groups[index];
@@ -165,10 +166,10 @@ impl Topology {
             let (selected, owner) = (group.selects[class], anti && group.owned_by[class]);
             if group.term.key == HOSTNAME {
                 if selected {
-                    add_at(&mut group.hosts, node);
+                    add_at(&mut group.hosts, node, by);
                 }
                 if owner {
-                    add_at(&mut group.owner_hosts, node);
+                    add_at(&mut group.owner_hosts, node, by);
                 }
                 continue;
             }
@@ -177,12 +178,12 @@ impl Topology {
             // An unsettled domain counts for anti-affinity only, and then everywhere.
             if selected && (values.len() == 1 || anti) {
                 for value in values {
-                    *group.domains.entry(value.clone()).or_insert(0) += 1;
+                    *group.domains.entry(value.clone()).or_insert(0) += by;
                 }
             }
             if owner {
                 for value in values {
-                    *group.owner_domains.entry(value.clone()).or_insert(0) += 1;
+                    *group.owner_domains.entry(value.clone()).or_insert(0) += by;
                 }
             }
         }
@@ -193,11 +194,11 @@ fn count_at(counts: &[i32], node: usize) -> i32 {
     counts.get(node).copied().unwrap_or(0)
 }
 
-fn add_at(counts: &mut Vec<i32>, node: usize) {
+fn add_at(counts: &mut Vec<i32>, node: usize, by: i32) {
     if counts.len() <= node {
         counts.resize(node + 1, 0);
     }
-    counts[node] += 1;
+    counts[node] += by;
 }
 
 impl Group {

@@ -1,7 +1,9 @@
-//! Pods counted by (namespace, selector) on nodes and in domains, kept up to date.
+//! Pods counted by what selects them, or by the terms they carry, on nodes and in domains; kept
+//! up to date with every pod that comes or goes.
 
-use super::super::class::Class;
+use super::super::class::{AffinityTerm, Class};
 use super::super::node_info::NodeInfo;
+use super::super::plugins::inter_pod_affinity::own_matches;
 use super::super::{Cache, ClassId, NodeKey, Selector};
 use crate::units::Symbol;
 use indexmap::IndexMap;
@@ -28,6 +30,8 @@ pub(super) struct Topology {
     pub(super) nodes: Vec<u32>,
     /// Nodes that have the key.
     pub(super) labelled: usize,
+    /// Changes so far.
+    pub(super) version: u64,
 }
 
 impl Topology {
@@ -41,6 +45,7 @@ impl Topology {
             self.labelled -= 1;
         }
         self.domains[i] = NO_DOMAIN;
+        self.version += 1;
         if let Some(value) = value {
             let next = self.nodes.len() as u32;
             let domain = *self.index.entry(value).or_insert(next);
@@ -58,9 +63,65 @@ impl Topology {
     }
 }
 
+/// Which term of a pod a group counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Held {
+    /// Required anti-affinity.
+    Anti,
+    /// Required affinity.
+    Required,
+    /// Preferred affinity, or anti-affinity with a negative weight.
+    Preferred(i64),
+}
+
+/// What a group counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Counted {
+    /// Live pods of a namespace that a selector selects.
+    Selected(Symbol, Selector),
+    /// Pods that all of these terms match (namespaces expanded).
+    Matched(Vec<AffinityTerm>),
+    /// Pods that carry this term.
+    Holding(Held, AffinityTerm),
+}
+
+impl Counted {
+    fn is_live_only(&self) -> bool {
+        matches!(self, Self::Selected(..))
+    }
+    fn a_required_pair(&self) -> Option<(Symbol, Symbol)> {
+        match self {
+            Self::Selected(_, selector) => selector.a_required_pair(),
+            Self::Matched(terms) => terms.iter().find_map(|t| t.selector.a_required_pair()),
+            Self::Holding(..) => None,
+        }
+    }
+    fn counts(&self, class: &Class) -> bool {
+        match self {
+            Self::Selected(namespace, selector) => {
+                *namespace == class.namespace && selector.matches(&class.labels)
+            }
+            Self::Matched(terms) => terms.iter().all(|t| own_matches(t, class)),
+            Self::Holding(..) => false,
+        }
+    }
+}
+
+/// The terms of a class that other pods feel.
+fn held(class: &Class) -> impl Iterator<Item = (Held, &AffinityTerm)> {
+    let terms = class.pod_terms();
+    let anti = terms.anti_affinity.iter().map(|t| (Held::Anti, t));
+    let required = terms.affinity.iter().map(|t| (Held::Required, t));
+    let preferred = terms.preferred.iter().map(|(w, t)| (Held::Preferred(*w), t));
+    let away = terms.preferred_anti.iter().map(|(w, t)| (Held::Preferred(-*w), t));
+    anti.chain(required).chain(preferred).chain(away)
+}
+
 #[derive(Clone, Debug)]
 struct Group {
-    /// Node → live pods; zeros are left out.
+    /// Whether terminating pods are left out.
+    live_only: bool,
+    /// Node → pods; zeros are left out.
     entries: IndexMap<NodeKey, u32, FxBuildHasher>,
     /// Topology → pods by domain, for the topologies asked for.
     dense: Vec<(TopologyId, Vec<i64>)>,
@@ -70,12 +131,14 @@ struct Group {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Groups {
     groups: Vec<Group>,
-    index: FxHashMap<(Symbol, Selector), GroupId>,
+    index: FxHashMap<Counted, GroupId>,
     /// A pair that a group's selector requires → these groups.
     by_pair: FxHashMap<(Symbol, Symbol), Vec<GroupId>>,
     without_pair: Vec<GroupId>,
-    keys: Vec<(Symbol, Selector)>,
-    /// Class → groups that count it.
+    keys: Vec<Counted>,
+    /// Groups that count holders of a term.
+    holders: Vec<GroupId>,
+    /// Class → groups that count it (twice if it holds a term twice).
     of_class: Vec<Vec<GroupId>>,
     known: Vec<bool>,
     /// Class → pods on any node.
@@ -105,31 +168,68 @@ impl Groups {
         let paired = class.labels.pairs().iter().filter_map(|p| self.by_pair.get(p)).flatten();
         let candidates: Vec<GroupId> = paired.chain(&self.without_pair).copied().collect();
         for g in candidates {
-            let (namespace, selector) = &self.keys[g as usize];
-            if *namespace == class.namespace && selector.matches(&class.labels) {
+            if self.keys[g as usize].counts(class) {
                 self.of_class[i].push(g);
             }
         }
+        for (held, term) in held(class) {
+            let g = self.holder(Counted::Holding(held, term.clone()));
+            self.of_class[i].push(g);
+        }
+    }
+    fn holder(&mut self, key: Counted) -> GroupId {
+        if let Some(&g) = self.index.get(&key) {
+            return g;
+        }
+        let g = self.add(key);
+        self.holders.push(g);
+        g
+    }
+    fn add(&mut self, key: Counted) -> GroupId {
+        let g = self.groups.len() as GroupId;
+        let live_only = key.is_live_only();
+        self.groups.push(Group { live_only, entries: IndexMap::default(), dense: Vec::new() });
+        self.keys.push(key.clone());
+        self.index.insert(key, g);
+        g
+    }
+    /// Groups of holders found since the first `seen`, with their terms.
+    pub(super) fn holders_since(
+        &self,
+        seen: usize,
+    ) -> impl Iterator<Item = (GroupId, Held, &AffinityTerm)> {
+        let new = self.holders.get(seen..).unwrap_or_default().iter();
+        new.filter_map(|g| match &self.keys[*g as usize] {
+            Counted::Holding(held, term) => Some((*g, *held, term)),
+            _ => None,
+        })
+    }
+    /// Number of groups of holders.
+    pub(super) fn holder_count(&self) -> usize {
+        self.holders.len()
     }
     /// Counts pods of a class over all nodes.
     pub(super) fn count_all(&mut self, id: ClassId, delta: i64) {
         let n = &mut self.pods[id.index()];
         *n = u32::try_from(i64::from(*n) + delta).unwrap_or(0);
     }
-    /// Counts live pods of a class on a node.
-    pub(super) fn count(&mut self, id: ClassId, node: NodeKey, delta: i64) {
+    /// Counts pods of a class on a node, of which `live` are not terminating.
+    pub(super) fn count(&mut self, id: ClassId, node: NodeKey, pods: i64, live: i64) {
         if self.present.get(node as usize) != Some(&true) {
             return;
         }
         let Some(groups) = self.of_class.get(id.index()) else { return };
         for g in groups {
-            self.groups[*g as usize].count(&self.topologies, node, delta);
+            let group = &mut self.groups[*g as usize];
+            let delta = if group.live_only { live } else { pods };
+            group.count(&self.topologies, node, delta);
         }
     }
     /// Takes a node's pods out of the counts.
     pub(super) fn detach(&mut self, node: NodeKey, info: &NodeInfo) {
         for c in &info.classes {
-            self.count(c.class, node, -i64::from(c.pods - c.terminating));
+            let (pods, live) = (i64::from(c.pods), i64::from(c.pods - c.terminating));
+            self.count(c.class, node, -pods, -live);
         }
         if let Some(p) = self.present.get_mut(node as usize) {
             *p = false;
@@ -149,7 +249,8 @@ impl Groups {
             t.set(node, t.key.and_then(|k| fixed.labels.get(k)));
         }
         for c in &info.classes {
-            self.count(c.class, node, i64::from(c.pods - c.terminating));
+            let (pods, live) = (i64::from(c.pods), i64::from(c.pods - c.terminating));
+            self.count(c.class, node, pods, live);
         }
     }
     /// The topology of a label key.
@@ -164,20 +265,13 @@ impl Groups {
         self.topologies.push(t);
         self.topologies.len() as TopologyId - 1
     }
-    /// The group of pods in `namespace` that `selector` selects.
-    pub(super) fn group(
-        &mut self,
-        namespace: Symbol,
-        selector: &Selector,
-        cache: &Cache,
-    ) -> GroupId {
-        let key = (namespace, selector.clone());
+    /// The group of pods that `key` counts.
+    pub(super) fn group(&mut self, key: Counted, cache: &Cache) -> GroupId {
         if let Some(&g) = self.index.get(&key) {
             return g;
         }
-        let g = self.groups.len() as GroupId;
-        self.groups.push(Group { entries: IndexMap::default(), dense: Vec::new() });
-        let pair = selector.a_required_pair();
+        let pair = key.a_required_pair();
+        let g = self.add(key);
         match pair {
             Some(pair) => self.by_pair.entry(pair).or_default().push(g),
             None => self.without_pair.push(g),
@@ -188,8 +282,7 @@ impl Groups {
         };
         let mut occupied = false;
         for id in candidates {
-            let class = cache.class_info(id);
-            if class.namespace == namespace && selector.matches(&class.labels) {
+            if self.keys[g as usize].counts(cache.class_info(id)) {
                 self.of_class[id.index()].push(g);
                 occupied |= self.pods[id.index()] > 0;
             }
@@ -197,16 +290,15 @@ impl Groups {
         if occupied {
             self.fill(g, cache);
         }
-        self.keys.push(key.clone());
-        self.index.insert(key, g);
         g
     }
     fn fill(&mut self, g: GroupId, cache: &Cache) {
+        let group = &mut self.groups[g as usize];
         for (node, info, _) in cache.present_nodes() {
             for c in &info.classes {
                 if self.of_class[c.class.index()].contains(&g) {
-                    let live = i64::from(c.pods - c.terminating);
-                    self.groups[g as usize].count(&self.topologies, node, live);
+                    let out = if group.live_only { c.terminating } else { 0 };
+                    group.count(&self.topologies, node, i64::from(c.pods - out));
                 }
             }
         }
@@ -246,7 +338,7 @@ impl Groups {
     pub(super) fn topology_info(&self, topology: TopologyId) -> &Topology {
         &self.topologies[topology as usize]
     }
-    /// Live pods of a group by node.
+    /// Pods of a group by node.
     pub(super) fn entries(&self, g: GroupId) -> &IndexMap<NodeKey, u32, FxBuildHasher> {
         &self.groups[g as usize].entries
     }

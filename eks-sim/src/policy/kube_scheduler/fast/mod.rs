@@ -6,10 +6,13 @@
 //! * Pods with equal node wishes and tolerations share a row of static verdicts, pods with equal
 //!   requests a row of resource scores. Cells are filled when first looked at and forgotten for
 //!   touched nodes only.
-//! * Pods that a spread selector counts are kept by node and domain per (namespace, selector).
+//! * Pods that a spread selector or an affinity term counts, and pods that carry a term, are kept
+//!   by node and domain.
 
+mod affinity;
 mod groups;
 mod place;
+mod spread;
 
 pub(super) use place::place;
 
@@ -40,23 +43,37 @@ struct ShapeRow {
     seen: u64,
 }
 
-/// What only the Node object decides, by list position.
-#[derive(Clone, Copy, Debug, Default)]
-struct StaticCell {
-    known: bool,
-    /// Passes the static filters.
-    passes: bool,
-    /// PreferNoSchedule taints not tolerated.
-    taint: u8,
-    /// Sum of preferred affinity weights.
-    affinity: i32,
-}
+/// A static cell that has to be computed.
+const STATE_UNKNOWN: u8 = 0;
+/// A static cell of a node that passes the static filters.
+const STATE_PASSES: u8 = 1;
+/// A static cell of a node that does not.
+const STATE_FAILS: u8 = 2;
 
-/// Static verdicts of one set of wishes by list position.
+/// What only the Node object decides, for one set of wishes, by list position.
 #[derive(Clone, Debug)]
 struct StaticRow {
-    cells: Vec<StaticCell>,
+    states: Vec<u8>,
+    /// PreferNoSchedule taints not tolerated.
+    taints: Vec<u8>,
+    /// Sums of preferred affinity weights.
+    affinities: Vec<i32>,
+    /// Whether some taint count was ever above 0.
+    any_taint: bool,
+    /// Changes already taken in.
     seen: u64,
+}
+
+impl StaticRow {
+    fn new(len: usize, seen: u64) -> Self {
+        Self {
+            states: vec![STATE_UNKNOWN; len],
+            taints: vec![0; len],
+            affinities: vec![0; len],
+            any_taint: false,
+            seen,
+        }
+    }
 }
 
 type ShapeKey = (u8, Resources, Resources);
@@ -81,6 +98,7 @@ struct Plan {
     fixed: u32,
     soft: Vec<Spread>,
     hard: Vec<Spread>,
+    affinity: affinity::Plan,
     /// Whether soft constraints leave out nodes that lack a key.
     require_all: bool,
     weights: Weights,
@@ -93,6 +111,7 @@ struct Weights {
     affinity: i64,
     image: i64,
     spread: i64,
+    pod_affinity: i64,
 }
 
 /// Touches of nodes, oldest first.
@@ -139,8 +158,8 @@ pub(super) struct Fast {
     /// Plans of older versions are made anew.
     plan_version: u64,
     groups: Groups,
-    /// Pods on nodes that have pod-affinity terms.
-    affine_pods: u64,
+    /// Node lists so far.
+    orders: u64,
     /// Changes so far; equal numbers mean an equal state.
     version: u64,
     /// Last failure by class with the state's version.
@@ -163,9 +182,12 @@ impl Fast {
             row.cells = permuted(&row.cells, &from, UNKNOWN);
         }
         for row in &mut self.statics {
-            row.cells = permuted(&row.cells, &from, StaticCell::default());
+            row.states = permuted(&row.states, &from, STATE_UNKNOWN);
+            row.taints = permuted(&row.taints, &from, 0);
+            row.affinities = permuted(&row.affinities, &from, 0);
         }
         self.order = Arc::clone(order);
+        self.orders += 1;
         self.version += 1;
     }
     /// Before a node's object changes.
@@ -186,6 +208,7 @@ impl Fast {
     /// Namespace labels changed.
     pub(super) fn forget_terms(&mut self) {
         self.version += 1;
+        self.plan_version += 1;
     }
     /// Services or workloads changed: default constraints may have other selectors.
     pub(super) fn forget_defaults(&mut self) {
@@ -194,7 +217,7 @@ impl Fast {
     }
     /// A pod began (-1) or ceased (1) to be deleted.
     pub(super) fn count_live(&mut self, class: ClassId, node: NodeKey, delta: i64) {
-        self.groups.count(class, node, delta);
+        self.groups.count(class, node, 0, delta);
         self.version += 1;
     }
     /// A pod came to (1) or left (-1) a node.
@@ -208,12 +231,7 @@ impl Fast {
     ) {
         self.groups.know(id, class);
         self.groups.count_all(id, delta);
-        if !terminating {
-            self.groups.count(id, node, delta);
-        }
-        if !class.pod_terms().is_empty() {
-            self.affine_pods = self.affine_pods.saturating_add_signed(delta);
-        }
+        self.groups.count(id, node, delta, if terminating { 0 } else { delta });
         self.touched.push(node);
         self.version += 1;
     }
@@ -253,8 +271,7 @@ impl Fast {
             self.static_index.clear();
             self.plan_version += 1;
         }
-        let cells = vec![StaticCell::default(); self.order.len()];
-        self.statics.push(StaticRow { cells, seen: self.changed.end() });
+        self.statics.push(StaticRow::new(self.order.len(), self.changed.end()));
         let i = self.statics.len() as u32 - 1;
         self.static_index.insert(key, i);
         i
@@ -279,12 +296,12 @@ impl Fast {
         match self.changed.since(row.seen) {
             Some(nodes) => {
                 for node in nodes {
-                    if let Some(cell) = row.cells.get_mut(at(node)) {
-                        cell.known = false;
+                    if let Some(state) = row.states.get_mut(at(node)) {
+                        *state = STATE_UNKNOWN;
                     }
                 }
             }
-            None => row.cells.iter_mut().for_each(|c| c.known = false),
+            None => row.states.fill(STATE_UNKNOWN),
         }
         row.seen = self.changed.end();
     }

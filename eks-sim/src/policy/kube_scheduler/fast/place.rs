@@ -2,29 +2,32 @@
 
 use super::super::class::{SpreadConstraint, WhenUnsatisfiable};
 use super::super::framework::Cx;
-use super::super::plugins::pod_topology_spread_score::{domain_weight, score_for_count};
 use super::super::plugins::{
-    image_locality, node_affinity, node_name, node_resources_balanced_allocation,
-    node_resources_fit, node_unschedulable, pod_topology_spread, taint_toleration,
+    image_locality, inter_pod_affinity_score, node_affinity, node_name,
+    node_resources_balanced_allocation, node_resources_fit, node_unschedulable,
+    pod_topology_spread, taint_toleration,
 };
 use super::super::profile::Plugin;
 use super::super::schedule::{Placement, PodToSchedule, Unschedulable};
 use super::super::{Cache, ClassId, NodeInfo, NodeKey, NodeStatic, num_feasible_nodes_to_find};
-use super::groups::{Groups, NO_DOMAIN};
-use super::{Fast, NO_FIT, Plan, Spread, StaticCell, UNKNOWN, Weights};
+use super::affinity::Rules;
+use super::groups::{Counted, Groups};
+use super::{
+    Fast, NO_FIT, Plan, STATE_FAILS, STATE_PASSES, STATE_UNKNOWN, Spread, StaticRow, UNKNOWN,
+    Weights,
+};
 use std::sync::Arc;
+
+/// Nodes filtered at a time.
+const CHUNK: usize = 64;
 
 /// Buffers that keep their memory from one decision to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scratch {
     /// Positions of feasible nodes.
     feasible: Vec<u32>,
-    totals: Vec<i64>,
-    raw: Vec<i64>,
-    /// Live pods by position, all 0 between decisions.
-    hosts: Vec<u32>,
-    counts: Vec<i64>,
-    sums: Vec<f64>,
+    totals: Vec<i32>,
+    pub(super) spread: super::spread::Scratch,
 }
 
 /// A hard constraint ready to be asked.
@@ -63,13 +66,13 @@ impl Fast {
     ) -> Option<Result<(Placement, usize), Box<Unschedulable>>> {
         let class = cache.class_info(id);
         let cx = Cx { cache, id, class, args: cache.profile_of(class) };
-        if self.affine_pods > 0 && cx.args.has(Plugin::InterPodAffinity) {
-            return None;
-        }
         if let Some(failure) = self.failure(id) {
             return Some(Err(Box::new((**failure).clone())));
         }
-        let plan = self.plan(&cx)?;
+        let mut plan = self.plan(&cx)?;
+        if cx.args.has(Plugin::InterPodAffinity) {
+            plan.affinity.learn(&cx, &mut self.groups);
+        }
         let placed = self.run(&cx, &plan, tie);
         self.plans[id.index()] = Some(plan);
         placed.map(Ok)
@@ -114,9 +117,14 @@ impl Fast {
         if soft.is_empty() {
             weights.spread = 0;
         }
+        let mut affinity = super::affinity::Plan::default();
+        if cx.args.has(Plugin::InterPodAffinity) {
+            affinity = super::affinity::Plan::new(cx, &mut self.groups);
+        }
         let own = class.spread.as_ref().is_ok_and(|s| !s.is_empty());
         let require_all = own || !cx.args.system_defaults;
-        Some(Plan { version: self.plan_version, shape, fixed, soft, hard, require_all, weights })
+        let version = self.plan_version;
+        Some(Plan { version, shape, fixed, soft, hard, affinity, require_all, weights })
     }
     fn spreads(&mut self, cx: &Cx<'_>, all: Vec<SpreadConstraint>) -> Vec<Spread> {
         let hostname = cx.cache.symbols().lookup("kubernetes.io/hostname");
@@ -124,8 +132,8 @@ impl Fast {
         for constraint in all {
             let topology = self.groups.topology(constraint.key, cx.cache);
             let counted = !constraint.selector.is_everything();
-            let group = counted
-                .then(|| self.groups.group(cx.class.namespace, &constraint.selector, cx.cache));
+            let key = Counted::Selected(cx.class.namespace, constraint.selector.clone());
+            let group = counted.then(|| self.groups.group(key, cx.cache));
             let is_hostname = Some(constraint.key) == hostname;
             let hard = constraint.when == WhenUnsatisfiable::DoNotSchedule;
             if let Some(g) = group.filter(|_| hard || !is_hostname) {
@@ -147,13 +155,14 @@ impl Fast {
         plan: &Plan,
         tie: &mut dyn FnMut(u32) -> u32,
     ) -> Option<(Placement, usize)> {
-        let hard = self.hard(cx, plan)?;
+        let hard = (self.hard(cx, plan)?, plan.affinity.rules(&self.groups));
         let count = self.order.len();
         let percentage = cx.args.profile.percentage_of_nodes_to_score;
         let scores = !cx.args.profile.weights.is_empty();
         let wanted = num_feasible_nodes_to_find(percentage, count as i64) as usize;
         let wanted = if scores { wanted } else { 1 };
-        let start = cx.cache.next_start;
+        // Nodes may have gone since the position was set.
+        let start = cx.cache.next_start % count.max(1);
         self.catch_up(plan.shape, plan.fixed);
         let mut feasible = std::mem::take(&mut self.scratch.feasible);
         feasible.clear();
@@ -177,35 +186,63 @@ impl Fast {
         &mut self,
         cx: &Cx<'_>,
         plan: &Plan,
-        hard: &[Hard],
+        (hard, rules): &(Vec<Hard>, Rules),
         range: std::ops::Range<usize>,
         wanted: usize,
         feasible: &mut Vec<u32>,
     ) -> usize {
-        let Some(order) = self.order.get(range.clone()) else { return 0 };
-        let fixed = &mut self.statics[plan.fixed as usize].cells[range.clone()];
-        let shape = &mut self.shapes[plan.shape as usize].cells[range.clone()];
-        let parts = order.iter().zip(fixed).zip(shape).zip(range.start as u32..);
+        let simple = hard.is_empty() && rules.is_empty();
         let mut examined = 0;
-        for (((node, fixed), shape), position) in parts {
-            if feasible.len() >= wanted {
-                break;
-            }
-            examined += 1;
-            if !fixed.known {
-                *fixed = static_cell(cx, *node);
-            }
-            if !fixed.passes {
+        for base in range.clone().step_by(CHUNK) {
+            let chunk = base..range.end.min(base + CHUNK);
+            self.fill(cx, plan, chunk.clone());
+            let states = &self.statics[plan.fixed as usize].states[chunk.clone()];
+            let cells = &self.shapes[plan.shape as usize].cells[chunk.clone()];
+            if simple && feasible.len() + CHUNK <= wanted {
+                let (found, count) = passing(states, cells, base as u32);
+                feasible.extend_from_slice(&found[..count]);
+                examined += chunk.len();
                 continue;
             }
-            if *shape == UNKNOWN {
-                *shape = shape_cell(cx, *node);
-            }
-            if *shape != NO_FIT && hard.iter().all(|h| h.allows(&self.groups, *node)) {
-                feasible.push(position);
+            let nodes = &self.order[chunk];
+            for (i, ((node, state), cell)) in nodes.iter().zip(states).zip(cells).enumerate() {
+                if feasible.len() >= wanted {
+                    return examined;
+                }
+                examined += 1;
+                if *state == STATE_PASSES
+                    && *cell != NO_FIT
+                    && hard.iter().all(|h| h.allows(&self.groups, *node))
+                    && rules.allow(&self.groups, *node)
+                {
+                    feasible.push((base + i) as u32);
+                }
             }
         }
         examined
+    }
+    /// Computes the unknown cells of a chunk.
+    fn fill(&mut self, cx: &Cx<'_>, plan: &Plan, chunk: std::ops::Range<usize>) {
+        let row = &mut self.statics[plan.fixed as usize];
+        if row.states[chunk.clone()].iter().fold(false, |any, s| any | (*s == STATE_UNKNOWN)) {
+            for i in chunk.clone().filter(|i| row.states[*i] == STATE_UNKNOWN).collect::<Vec<_>>() {
+                let cell = static_cell(cx, self.order[i]);
+                row.states[i] = if cell.passes { STATE_PASSES } else { STATE_FAILS };
+                (row.taints[i], row.affinities[i]) = (cell.taint, cell.affinity);
+                row.any_taint |= cell.taint > 0;
+            }
+        }
+        let row = &mut self.shapes[plan.shape as usize];
+        let nodes = &self.order[chunk.clone()];
+        let states = &self.statics[plan.fixed as usize].states[chunk.clone()];
+        let cells = &mut row.cells[chunk];
+        if cells.iter().fold(false, |any, c| any | (*c == UNKNOWN)) {
+            for ((cell, node), state) in cells.iter_mut().zip(nodes).zip(states) {
+                if *cell == UNKNOWN && *state == STATE_PASSES {
+                    *cell = shape_cell(cx, *node);
+                }
+            }
+        }
     }
     /// Counts for the hard constraints; `None` if the tables do not cover them.
     fn hard(&self, cx: &Cx<'_>, plan: &Plan) -> Option<Vec<Hard>> {
@@ -245,20 +282,33 @@ impl Fast {
         let mut totals = std::mem::take(&mut self.scratch.totals);
         let shape = &self.shapes[plan.shape as usize].cells;
         totals.clear();
-        totals.extend(feasible.iter().map(|p| i64::from(shape[*p as usize])));
-        let fixed = &self.statics[plan.fixed as usize].cells;
-        add_static(plan.weights, fixed, feasible, &mut totals);
+        let (first, last) = (*feasible.first()? as usize, *feasible.last()? as usize);
+        if first < last && last - first + 1 == feasible.len() {
+            totals.extend(shape[first..=last].iter().map(|c| i32::from(*c)));
+        } else {
+            totals.extend(feasible.iter().map(|p| i32::from(shape[*p as usize])));
+        }
+        add_static(plan.weights, &self.statics[plan.fixed as usize], feasible, &mut totals);
         if plan.weights.image > 0 && cx.class.images.iter().any(|i| cx.cache.images.contains_key(i))
         {
             let all = cx.cache.node_count();
             for (p, total) in feasible.iter().zip(&mut totals) {
                 if let Some((_, node)) = parts(cx, self.order[*p as usize]) {
-                    *total += plan.weights.image * image_locality::raw_score(cx, node, all);
+                    let score = image_locality::raw_score(cx, node, all);
+                    *total += narrow(plan.weights.image * score);
                 }
             }
         }
         if plan.weights.spread > 0 {
             self.add_spread(cx, plan, feasible, &mut totals);
+        }
+        if plan.weights.pod_affinity > 0
+            && let Some(raw) = plan.affinity.raw(&self.groups, &self.order, feasible)
+        {
+            let scores = inter_pod_affinity_score::normalized(&raw);
+            for (score, total) in scores.iter().zip(&mut totals) {
+                *total += narrow(plan.weights.pod_affinity * score);
+            }
         }
         let top = totals.iter().copied().max()?;
         let ties = totals.iter().filter(|t| **t == top).count();
@@ -268,102 +318,17 @@ impl Fast {
         self.scratch.totals = totals;
         chosen
     }
-    fn add_spread(&mut self, cx: &Cx<'_>, plan: &Plan, feasible: &[u32], totals: &mut [i64]) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let order = &*self.order;
-        let topologies: Vec<_> =
-            plan.soft.iter().map(|s| self.groups.topology_info(s.topology)).collect();
-        let complete = !plan.require_all || topologies.iter().all(|t| t.labelled == order.len());
-        let has_all = |node: NodeKey| topologies.iter().all(|t| t.domain(node) != NO_DOMAIN);
-        let kept = |p: &u32| complete || has_all(order[*p as usize]);
-        scratch.sums.clear();
-        scratch.sums.resize(feasible.len(), 0.0);
-        let kept_nodes =
-            if complete { feasible.len() } else { feasible.iter().filter(|p| kept(p)).count() };
-        for (s, t) in plan.soft.iter().zip(&topologies) {
-            if s.is_hostname {
-                let weight = domain_weight(kept_nodes);
-                self.add_hosts(s, weight, feasible, &mut scratch);
-                continue;
-            }
-            let trivial = complete && includes_all(cx, &s.constraint);
-            let included = |node: NodeKey| {
-                (complete || has_all(node))
-                    && parts(cx, node).is_some_and(|(_, n)| {
-                        pod_topology_spread::is_included(cx, &s.constraint, n)
-                    })
-            };
-            let filter: Option<&dyn Fn(NodeKey) -> bool> =
-                if trivial { None } else { Some(&included) };
-            match s.group {
-                Some(g) => {
-                    self.groups.by_domain(g, s.topology, filter, &mut scratch.counts);
-                }
-                None => {
-                    scratch.counts.clear();
-                    scratch.counts.resize(t.nodes.len(), 0);
-                }
-            }
-            let mut seen = vec![false; t.nodes.len() + 1];
-            let none = t.nodes.len();
-            let at = |p: &u32| t.domain(order[*p as usize]).min(none as u32) as usize;
-            for p in feasible.iter().filter(|p| kept(p)) {
-                seen[at(p)] = true;
-            }
-            let weight = domain_weight(seen.iter().filter(|s| **s).count());
-            let skew = s.constraint.max_skew;
-            let values: Vec<f64> =
-                scratch.counts.iter().map(|c| score_for_count(*c, skew, weight)).collect();
-            for (p, sum) in feasible.iter().zip(&mut scratch.sums) {
-                if let Some(value) = values.get(at(p)) {
-                    *sum += value;
-                }
-            }
-        }
-        scratch.raw.clear();
-        scratch.raw.extend(scratch.sums.iter().map(|s| rounded(*s)));
-        let weigh = plan.weights.spread;
-        if complete {
-            normalise(&scratch.raw, weigh, |_| true, totals);
-        } else {
-            normalise(&scratch.raw, weigh, |i| kept(&feasible[i]), totals);
-        }
-        self.scratch = scratch;
+}
+
+/// The positions of a chunk that pass both rows, without a branch a node.
+fn passing(states: &[u8], cells: &[u16], base: u32) -> ([u32; CHUNK], usize) {
+    let mut found = [0; CHUNK];
+    let mut count = 0;
+    for ((state, cell), position) in states.iter().zip(cells).zip(base..) {
+        found[count % CHUNK] = position;
+        count += usize::from((*state == STATE_PASSES) & (*cell < NO_FIT));
     }
-    fn add_hosts(&self, s: &Spread, weight: f64, feasible: &[u32], scratch: &mut Scratch) {
-        let t = self.groups.topology_info(s.topology);
-        let all_labelled = t.labelled == self.order.len();
-        let has = |p: &u32| all_labelled || t.domain(self.order[*p as usize]) != NO_DOMAIN;
-        let skew = s.constraint.max_skew;
-        let empty = score_for_count(0, skew, weight);
-        let entries = s.group.map(|g| self.groups.entries(g)).filter(|e| !e.is_empty());
-        let Some(entries) = entries else {
-            for (p, sum) in feasible.iter().zip(&mut scratch.sums) {
-                *sum += if has(p) { empty } else { 0.0 };
-            }
-            return;
-        };
-        scratch.hosts.resize(self.order.len(), 0);
-        let position = |node: &NodeKey| self.positions.get(*node as usize).copied();
-        for (node, count) in entries {
-            if let Some(h) = position(node).and_then(|p| scratch.hosts.get_mut(p as usize)) {
-                *h = *count;
-            }
-        }
-        for (p, sum) in feasible.iter().zip(&mut scratch.sums) {
-            let pods = scratch.hosts[*p as usize];
-            let value = match pods {
-                0 => empty,
-                _ => score_for_count(i64::from(pods), skew, weight),
-            };
-            *sum += if has(p) { value } else { 0.0 };
-        }
-        for node in entries.keys() {
-            if let Some(h) = position(node).and_then(|p| scratch.hosts.get_mut(p as usize)) {
-                *h = 0;
-            }
-        }
-    }
+    (found, count)
 }
 
 impl Hard {
@@ -373,60 +338,43 @@ impl Hard {
     }
 }
 
-/// Upstream's rounding (half away from zero), without a call for the usual non-negative sums.
-fn rounded(x: f64) -> i64 {
-    if !(0.0..1e15).contains(&x) {
-        return f64::round(x) as i64;
-    }
-    let whole = x as i64;
-    whole + i64::from(x - whole as f64 >= 0.5)
+/// Scores and weights are small: a total stays far below 2^31.
+pub(super) fn narrow(x: i64) -> i32 {
+    i32::try_from(x).unwrap_or(i32::MAX)
 }
 
-fn normalise(raw: &[i64], weight: i64, kept: impl Fn(usize) -> bool, totals: &mut [i64]) {
-    let (mut max, mut min, mut any) = (i64::MIN, i64::MAX, false);
-    for (i, r) in raw.iter().enumerate() {
-        if kept(i) {
-            (max, min, any) = (max.max(*r), min.min(*r), true);
+fn add_static(weights: Weights, row: &StaticRow, feasible: &[u32], totals: &mut [i32]) {
+    if weights.taint > 0 && row.any_taint {
+        let raw = |p: &u32| i64::from(row.taints[*p as usize]);
+        let max = feasible.iter().map(raw).max().unwrap_or(0);
+        for (p, total) in feasible.iter().zip(&mut *totals).filter(|_| max > 0) {
+            *total += narrow(weights.taint * (100 - 100 * raw(p) / max));
         }
     }
-    if !any {
-        return;
-    }
-    let (mut last, mut value) = (i64::MIN, 0);
-    for (i, (r, total)) in raw.iter().zip(totals).enumerate() {
-        if !kept(i) {
-            continue;
-        }
-        if *r != last {
-            value = if max == 0 { 100 } else { 100 * (max + min - r) / max };
-            last = *r;
-        }
-        *total += weight * value;
-    }
-}
-
-fn add_static(weights: Weights, cells: &[StaticCell], feasible: &[u32], totals: &mut [i64]) {
-    let cell = |p: &u32| &cells[*p as usize];
-    let taint = feasible.iter().map(|p| i64::from(cell(p).taint)).max().unwrap_or(0);
-    let affinity = feasible.iter().map(|p| i64::from(cell(p).affinity)).max().unwrap_or(0);
-    if weights.taint > 0 && taint > 0 {
-        for (p, total) in feasible.iter().zip(&mut *totals) {
-            *total += weights.taint * (100 - 100 * i64::from(cell(p).taint) / taint);
-        }
-    }
-    if weights.affinity > 0 && affinity > 0 {
-        for (p, total) in feasible.iter().zip(totals) {
-            *total += weights.affinity * (100 * i64::from(cell(p).affinity) / affinity);
+    if weights.affinity > 0 {
+        let raw = |p: &u32| i64::from(row.affinities[*p as usize]);
+        let max = feasible.iter().map(raw).max().unwrap_or(0);
+        for (p, total) in feasible.iter().zip(totals).filter(|_| max > 0) {
+            *total += narrow(weights.affinity * (100 * raw(p) / max));
         }
     }
 }
 
-fn parts<'a>(cx: &Cx<'a>, node: NodeKey) -> Option<(&'a NodeInfo, &'a NodeStatic)> {
+/// What the Node object decides for a class.
+struct StaticCell {
+    passes: bool,
+    taint: u8,
+    affinity: i32,
+}
+
+pub(super) fn parts<'a>(cx: &Cx<'a>, node: NodeKey) -> Option<(&'a NodeInfo, &'a NodeStatic)> {
     super::super::framework::node_parts(cx.cache, node)
 }
 
 fn static_cell(cx: &Cx<'_>, node: NodeKey) -> StaticCell {
-    let Some((_, fixed)) = parts(cx, node) else { return StaticCell::default() };
+    let Some((_, fixed)) = parts(cx, node) else {
+        return StaticCell { passes: false, taint: 0, affinity: 0 };
+    };
     let has = |p| cx.args.has(p);
     let refused = (has(Plugin::NodeUnschedulable)
         && node_unschedulable::filter(cx, fixed).is_some())
@@ -436,7 +384,6 @@ fn static_cell(cx: &Cx<'_>, node: NodeKey) -> StaticCell {
         || (has(Plugin::NodeAffinity) && node_affinity::filter(cx, fixed).is_some());
     let taint = taint_toleration::raw_score(cx.class, fixed);
     StaticCell {
-        known: true,
         passes: !refused && taint <= i64::from(u8::MAX),
         taint: u8::try_from(taint).unwrap_or(u8::MAX),
         affinity: i32::try_from(node_affinity::raw_score(cx, fixed)).unwrap_or(i32::MAX),
@@ -475,19 +422,19 @@ fn score_weights(cx: &Cx<'_>) -> Weights {
         },
         image: weight_of(cx, Plugin::ImageLocality),
         spread: weight_of(cx, Plugin::PodTopologySpread),
+        pod_affinity: weight_of(cx, Plugin::InterPodAffinity),
     }
 }
 
 /// Whether the constraint's policies leave no node out for this class.
-fn includes_all(cx: &Cx<'_>, c: &SpreadConstraint) -> bool {
+pub(super) fn includes_all(cx: &Cx<'_>, c: &SpreadConstraint) -> bool {
     (!c.honor_affinity || cx.class.nodes.requires_nothing()) && !c.honor_taints
 }
 
 /// Whether the tables cover the class.
 fn is_covered(cx: &Cx<'_>) -> bool {
     let class = cx.class;
-    let terms = !cx.args.has(Plugin::InterPodAffinity)
-        || class.terms.as_ref().is_ok_and(super::super::class::PodTerms::is_empty);
+    let terms = !cx.args.has(Plugin::InterPodAffinity) || class.terms.is_ok();
     let mut node_set = None;
     let named = cx.args.has(Plugin::NodeAffinity)
         && (node_affinity::pre_filter(cx, &mut node_set).is_err() || node_set.is_some());

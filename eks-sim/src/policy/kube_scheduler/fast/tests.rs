@@ -180,7 +180,7 @@ impl Twins {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn fast_and_plain_decide_alike(
         nodes in 0usize..150,

@@ -1,0 +1,181 @@
+//! One pass of consolidation over sorted candidates: emptiness, several nodes, single nodes.
+//!
+//! Upstream: karpenter pkg/controllers/disruption/{emptiness,multinodeconsolidation,
+//! singlenodeconsolidation,balanced}.go. Differences: the time limits of the two searches are a
+//! number of simulations that the caller gives; the replacement's price in the Balanced score
+//! is the launch price of its cheapest type.
+
+use super::consolidation::{
+    Decision, Removed, Simulated, balanced_approves, balanced_score, candidate_order, decide,
+    interleave, is_empty, multi_node_search,
+};
+use super::disruption::{ConsolidationPolicy, simulated, within_budgets};
+use super::offerings::worst_launch_price;
+use super::solve::{Catalog, Pending, Solver};
+
+/// Tolerance of the Balanced policy as shipped.
+pub const BALANCED_TOLERANCE: f64 = 2.0;
+
+/// A node that consolidation may remove.
+#[derive(Clone, Debug)]
+pub struct PassCandidate<'a> {
+    /// Position among the solver's nodes.
+    pub node: usize,
+    /// Position of its NodePool.
+    pub pool: usize,
+    /// Type, capacity type and price.
+    pub removed: Removed,
+    /// Cost of moving its pods.
+    pub reschedule_cost: f64,
+    /// Its reschedulable pods.
+    pub pods: Vec<Pending<'a>>,
+}
+
+/// What a pass reads besides candidates.
+#[derive(Clone, Copy, Debug)]
+pub struct PassInput<'a> {
+    /// Instance types.
+    pub catalog: &'a Catalog,
+    /// Pods that wait already.
+    pub pending: &'a [Pending<'a>],
+    /// By node of the solver: initialised.
+    pub initialized: &'a [bool],
+    /// By NodePool: policy.
+    pub policies: &'a [ConsolidationPolicy],
+    /// By NodePool: price of all its nodes and reschedule cost of all its nodes.
+    pub totals: &'a [(f64, f64)],
+    /// Gate SpotToSpotConsolidation.
+    pub spot_to_spot: bool,
+    /// NodePools that the last single-node pass did not reach.
+    pub unreached: &'a [usize],
+    /// Simulations that single-node consolidation may run.
+    pub max_simulations: usize,
+}
+
+/// A disruption that was decided; to be validated after 15 s.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// Positions of the candidates.
+    pub candidates: Vec<usize>,
+    /// What is done.
+    pub decision: Decision,
+    /// Types of the replacement, in the catalogue, cheapest first.
+    pub replacement: Vec<usize>,
+}
+
+/// Empty candidates within budget, as one deletion.
+#[must_use]
+pub fn emptiness(candidates: &[PassCandidate<'_>], allowed: &mut [i64]) -> Option<Command> {
+    let empty: Vec<usize> =
+        (0..candidates.len()).filter(|&i| is_empty(candidates[i].reschedule_cost)).collect();
+    let pools: Vec<usize> = empty.iter().map(|&i| candidates[i].pool).collect();
+    let kept = within_budgets(&pools, allowed);
+    let candidates: Vec<usize> = kept.into_iter().map(|i| empty[i]).collect();
+    (!candidates.is_empty()).then_some(Command {
+        candidates,
+        decision: Decision::Delete,
+        replacement: Vec::new(),
+    })
+}
+
+/// Several nodes at once, else one: the first command that works. `allowed` are the NodePools'
+/// budgets for underutilised nodes.
+pub fn consolidate(
+    input: &PassInput<'_>,
+    candidates: &[PassCandidate<'_>],
+    allowed: &[i64],
+    solver: &mut Solver<'_>,
+) -> Option<Command> {
+    let costs: Vec<(f64, f64)> =
+        candidates.iter().map(|c| (c.removed.price, c.reschedule_cost)).collect();
+    let order = candidate_order(&costs);
+    let pools: Vec<usize> = order.iter().map(|&i| candidates[i].pool).collect();
+    let cut = within_budgets(&pools, &mut allowed.to_vec());
+    let window: Vec<usize> = cut.into_iter().map(|i| order[i]).collect();
+    let mut best = None;
+    multi_node_search(window.len(), |count| {
+        let found = attempt(input, candidates, &window[..count], solver);
+        let works = found.is_some();
+        if works {
+            best = found;
+        }
+        works
+    });
+    if best.is_some() {
+        return best;
+    }
+    interleave(&pools, input.unreached)
+        .into_iter()
+        .map(|i| order[i])
+        .filter(|&i| allowed.get(candidates[i].pool).is_some_and(|&left| left > 0))
+        .take(input.max_simulations)
+        .find_map(|i| attempt(input, candidates, &[i], solver))
+}
+
+/// Simulates the removal of `chosen` and decides.
+pub fn attempt(
+    input: &PassInput<'_>,
+    candidates: &[PassCandidate<'_>],
+    chosen: &[usize],
+    solver: &mut Solver<'_>,
+) -> Option<Command> {
+    let waiting = input.pending.len();
+    let mut pods = input.pending.to_vec();
+    pods.extend(chosen.iter().flat_map(|&i| candidates[i].pods.iter().copied()));
+    let nodes: Vec<usize> = chosen.iter().map(|&i| candidates[i].node).collect();
+    let solution = solver.solve(&pods, &nodes);
+    let moved: Vec<usize> = (waiting..pods.len()).collect();
+    let initialized = |node: usize| input.initialized.get(node).copied().unwrap_or(false);
+    let result = simulated(&solution, &moved, initialized, input.catalog);
+    let removed: Vec<Removed> = chosen.iter().map(|&i| candidates[i].removed.clone()).collect();
+    let decision = decide(&removed, &result, input.spot_to_spot);
+    if matches!(decision, Decision::Nothing(_)) {
+        return None;
+    }
+    let price = replacement_price(&decision, &result);
+    if !balanced(input, candidates, chosen, price) {
+        return None;
+    }
+    let replacement = match (&decision, solution.claims.first()) {
+        (Decision::Replace { types, .. }, Some(claim)) => {
+            types.iter().map(|&i| claim.types[i]).collect()
+        }
+        _ => Vec::new(),
+    };
+    Some(Command { candidates: chosen.to_vec(), decision, replacement })
+}
+
+fn replacement_price(decision: &Decision, result: &Simulated<'_>) -> f64 {
+    match (decision, result) {
+        (Decision::Replace { types, filter }, Simulated::One(one)) => types
+            .first()
+            .and_then(|&i| worst_launch_price(one.types[i], filter))
+            .unwrap_or(f64::INFINITY),
+        _ => 0.0,
+    }
+}
+
+/// Whether every Balanced NodePool of the move approves its share.
+fn balanced(
+    input: &PassInput<'_>,
+    candidates: &[PassCandidate<'_>],
+    chosen: &[usize],
+    replacement: f64,
+) -> bool {
+    let price = |pool: Option<usize>| -> f64 {
+        let of = chosen.iter().map(|&i| &candidates[i]);
+        of.filter(|c| pool.is_none_or(|p| c.pool == p)).map(|c| c.removed.price).sum()
+    };
+    let total = price(None);
+    let savings = total - replacement;
+    (0..input.policies.len())
+        .filter(|&pool| input.policies[pool] == ConsolidationPolicy::Balanced)
+        .filter(|&pool| chosen.iter().any(|&i| candidates[i].pool == pool))
+        .all(|pool| {
+            let share = if total > 0.0 { savings * price(Some(pool)) / total } else { 0.0 };
+            let of = chosen.iter().map(|&i| &candidates[i]).filter(|c| c.pool == pool);
+            let disruption: f64 = of.map(|c| c.reschedule_cost).sum();
+            let (cost, all) = input.totals.get(pool).copied().unwrap_or((0.0, 0.0));
+            balanced_approves(balanced_score(share, disruption, cost, all), BALANCED_TOLERANCE)
+        })
+}

@@ -1,0 +1,346 @@
+//! PodTopologySpread's score from the counts.
+
+use super::super::NodeKey;
+use super::super::framework::Cx;
+use super::super::plugins::pod_topology_spread;
+use super::super::plugins::pod_topology_spread_score::{domain_weight, score_for_count};
+use super::groups::NO_DOMAIN;
+use super::place::{includes_all, narrow, parts};
+use super::{Fast, Plan, Spread};
+
+/// Buffers that keep their memory from one decision to the next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
+    raw: Vec<i64>,
+    /// Pods by position, all 0 between decisions.
+    hosts: Vec<u32>,
+    counts: Vec<i64>,
+    sums: Vec<f64>,
+    /// Domain of each feasible node; the number of domains stands for none.
+    domains: Vec<u32>,
+    seen: Vec<bool>,
+    values: Vec<f64>,
+    table: Vec<i32>,
+    /// Topology → domain by list position.
+    placed: Vec<Placed>,
+    /// Domain 0 for every position.
+    zeros: Vec<u8>,
+    /// Feasible nodes that hold pods of the group: index and raw score.
+    holding: Vec<(u32, u32, i64)>,
+}
+
+/// Domains by list position, as of some versions of node list and labels.
+#[derive(Clone, Debug, Default)]
+struct Placed {
+    orders: u64,
+    version: u64,
+    domains: Vec<u8>,
+}
+
+/// Domains that [`Fast::add_usual`] handles.
+const FEW: usize = 256;
+
+impl Fast {
+    /// Adds the weighted, normalised scores of the soft constraints.
+    pub(super) fn add_spread(
+        &mut self,
+        cx: &Cx<'_>,
+        plan: &Plan,
+        feasible: &[u32],
+        totals: &mut [i32],
+    ) {
+        let mut scratch = std::mem::take(&mut self.scratch.spread);
+        if self.add_usual(cx, plan, feasible, totals, &mut scratch).is_some() {
+            self.scratch.spread = scratch;
+            return;
+        }
+        let order = &*self.order;
+        let topologies = || plan.soft.iter().map(|s| self.groups.topology_info(s.topology));
+        let complete = !plan.require_all || topologies().all(|t| t.labelled == order.len());
+        let has_all = |node: NodeKey| topologies().all(|t| t.domain(node) != NO_DOMAIN);
+        let kept = |p: u32| complete || has_all(order[p as usize]);
+        let kept_nodes =
+            if complete { feasible.len() } else { feasible.iter().filter(|p| kept(**p)).count() };
+        scratch.sums.clear();
+        scratch.sums.resize(feasible.len(), 0.0);
+        for s in &plan.soft {
+            if s.is_hostname {
+                self.add_hosts(s, domain_weight(kept_nodes), feasible, &mut scratch);
+            } else if complete {
+                let trivial = includes_all(cx, &s.constraint);
+                let included = |node: NodeKey| is_included(cx, s, node);
+                self.count(s, if trivial { None } else { Some(&included) }, &mut scratch);
+                self.add_domains(s, feasible, |_| true, &mut scratch);
+            } else {
+                let included = |node: NodeKey| has_all(node) && is_included(cx, s, node);
+                self.count(s, Some(&included), &mut scratch);
+                self.add_domains(s, feasible, kept, &mut scratch);
+            }
+        }
+        let Scratch { raw, sums, table, .. } = &mut scratch;
+        raw.clear();
+        raw.extend(sums.iter().map(|s| rounded(*s)));
+        if complete {
+            normalise(raw, plan.weights.spread, |_| true, table, totals);
+        } else {
+            normalise(raw, plan.weights.spread, |i| kept(feasible[i]), table, totals);
+        }
+        self.scratch.spread = scratch;
+    }
+    /// The usual case in two passes: at most one hostname and one other constraint, all nodes
+    /// labelled. Nodes without pods of the group score by their domain alone.
+    fn add_usual(
+        &self,
+        cx: &Cx<'_>,
+        plan: &Plan,
+        feasible: &[u32],
+        totals: &mut [i32],
+        scratch: &mut Scratch,
+    ) -> Option<()> {
+        let nodes = self.order.len();
+        let (host, other) = usual(&plan.soft)?;
+        if plan.soft.iter().any(|s| self.groups.topology_info(s.topology).labelled != nodes) {
+            return None;
+        }
+        let domains = other.map_or(1, |o| self.groups.topology_info(o.topology).nodes.len());
+        if domains > FEW {
+            return None;
+        }
+        if let Some(o) = other {
+            let included = |node: NodeKey| is_included(cx, o, node);
+            let trivial = includes_all(cx, &o.constraint);
+            self.count(o, if trivial { None } else { Some(&included) }, scratch);
+            self.locate(o, scratch);
+        }
+        self.set_hosts(host, nodes, scratch, true);
+        scratch.zeros.resize(nodes, 0);
+        let Scratch { hosts, counts, values, placed, zeros, holding, .. } = &mut *scratch;
+        let place = other.map_or(&*zeros, |o| &placed[o.topology as usize].domains);
+        let domain = |p: u32| usize::from(place.get(p as usize).copied().unwrap_or(0));
+        let alone = mark(feasible, hosts, place, holding);
+        let mut seen = alone;
+        holding.iter().for_each(|(_, p, _)| seen[domain(*p)] = true);
+        let size = seen.iter().filter(|s| **s).count();
+        let weight = domain_weight(size);
+        let value = |s: &Spread, pods: i64, weight: f64| {
+            score_for_count(pods, s.constraint.max_skew, weight)
+        };
+        values.clear();
+        values.extend(
+            (0..domains).map(|d| {
+                other.map_or(0.0, |o| value(o, counts.get(d).copied().unwrap_or(0), weight))
+            }),
+        );
+        let host_weight = domain_weight(feasible.len());
+        let raw = |d: usize, pods: i64| {
+            rounded(host.map_or(0.0, |h| value(h, pods, host_weight)) + values[d])
+        };
+        let (mut max, mut min) = (i64::MIN, i64::MAX);
+        for (d, _) in alone.iter().enumerate().filter(|a| *a.1) {
+            let r = raw(d, 0);
+            (max, min) = (max.max(r), min.min(r));
+        }
+        for (_, p, pods) in holding.iter_mut() {
+            *pods = raw(domain(*p), *pods);
+            (max, min) = (max.max(*pods), min.min(*pods));
+        }
+        let weigh = plan.weights.spread;
+        let score =
+            |r: i64| narrow(weigh * if max == 0 { 100 } else { 100 * (max + min - r) / max });
+        let mut table = [0; FEW];
+        for (d, entry) in table.iter_mut().enumerate().filter(|(d, _)| alone[*d]) {
+            *entry = score(raw(d, 0));
+        }
+        add_by_domain(feasible, place, &table, totals);
+        for (i, p, raw) in holding.iter() {
+            totals[*i as usize] += score(*raw) - table[domain(*p)];
+        }
+        self.set_hosts(host, nodes, scratch, false);
+        Some(())
+    }
+    /// Writes the group's pods into `hosts`, or takes them out again.
+    fn set_hosts(&self, host: Option<&Spread>, nodes: usize, scratch: &mut Scratch, on: bool) {
+        let hosts = &mut scratch.hosts;
+        hosts.resize(nodes.max(hosts.len()), 0);
+        let entries = host.and_then(|h| h.group).map(|g| self.groups.entries(g));
+        for (node, count) in entries.into_iter().flatten() {
+            let position = self.positions.get(*node as usize).copied().unwrap_or(u32::MAX);
+            if let Some(h) = hosts.get_mut(position as usize) {
+                *h = if on { *count } else { 0 };
+            }
+        }
+    }
+    /// Brings the domains by position up to date.
+    fn locate(&self, s: &Spread, scratch: &mut Scratch) {
+        let t = self.groups.topology_info(s.topology);
+        let i = s.topology as usize;
+        if scratch.placed.len() <= i {
+            scratch.placed.resize(i + 1, Placed::default());
+        }
+        let placed = &mut scratch.placed[i];
+        let current = (self.orders, t.version);
+        if (placed.orders, placed.version) != current || placed.domains.len() != self.order.len() {
+            (placed.orders, placed.version) = current;
+            placed.domains.clear();
+            let few = |n: &NodeKey| u8::try_from(t.domain(*n)).unwrap_or(u8::MAX);
+            placed.domains.extend(self.order.iter().map(few));
+        }
+    }
+    /// Counts pods by domain.
+    fn count(&self, s: &Spread, included: Option<&dyn Fn(NodeKey) -> bool>, scratch: &mut Scratch) {
+        match s.group {
+            Some(g) => self.groups.by_domain(g, s.topology, included, &mut scratch.counts),
+            None => {
+                let domains = self.groups.topology_info(s.topology).nodes.len();
+                scratch.counts.clear();
+                scratch.counts.resize(domains, 0);
+            }
+        }
+    }
+    fn add_domains(
+        &self,
+        s: &Spread,
+        feasible: &[u32],
+        kept: impl Fn(u32) -> bool,
+        scratch: &mut Scratch,
+    ) {
+        let t = self.groups.topology_info(s.topology);
+        let order = &*self.order;
+        let none = t.nodes.len();
+        let Scratch { domains, seen, values, counts, sums, .. } = scratch;
+        domains.clear();
+        domains.extend(feasible.iter().map(|p| t.domain(order[*p as usize]).min(none as u32)));
+        seen.clear();
+        seen.resize(none + 1, false);
+        for (p, domain) in feasible.iter().zip(&*domains) {
+            seen[*domain as usize] |= kept(*p);
+        }
+        let weight = domain_weight(seen.iter().filter(|s| **s).count());
+        let skew = s.constraint.max_skew;
+        values.clear();
+        values.extend(counts.iter().map(|c| score_for_count(*c, skew, weight)));
+        // Nodes without the key get nothing from this constraint.
+        values.push(0.0);
+        for (domain, sum) in domains.iter().zip(sums) {
+            *sum += values[*domain as usize];
+        }
+    }
+    fn add_hosts(&self, s: &Spread, weight: f64, feasible: &[u32], scratch: &mut Scratch) {
+        let t = self.groups.topology_info(s.topology);
+        let skew = s.constraint.max_skew;
+        let empty = score_for_count(0, skew, weight);
+        let all_labelled = t.labelled == self.order.len();
+        self.set_hosts(Some(s), self.order.len(), scratch, true);
+        let Scratch { hosts, sums, .. } = &mut *scratch;
+        for (p, sum) in feasible.iter().zip(sums) {
+            let pods = hosts[*p as usize];
+            if all_labelled || t.domain(self.order[*p as usize]) != NO_DOMAIN {
+                *sum += match pods {
+                    0 => empty,
+                    _ => score_for_count(i64::from(pods), skew, weight),
+                };
+            }
+        }
+        self.set_hosts(Some(s), self.order.len(), scratch, false);
+    }
+}
+
+/// Domains in which a feasible node holds no pod of the group; nodes that hold some go to
+/// `holding` (index, position, pods).
+fn mark(
+    feasible: &[u32],
+    hosts: &[u32],
+    place: &[u8],
+    holding: &mut Vec<(u32, u32, i64)>,
+) -> [bool; FEW] {
+    let mut alone = [false; FEW];
+    holding.clear();
+    for (i, p) in (0u32..).zip(feasible) {
+        let (Some(pods), Some(domain)) = (hosts.get(*p as usize), place.get(*p as usize)) else {
+            continue;
+        };
+        if *pods == 0 {
+            alone[usize::from(*domain)] = true;
+        } else {
+            holding.push((i, *p, i64::from(*pods)));
+        }
+    }
+    alone
+}
+
+fn add_by_domain(feasible: &[u32], place: &[u8], table: &[i32; FEW], totals: &mut [i32]) {
+    for (p, total) in feasible.iter().zip(totals) {
+        if let Some(domain) = place.get(*p as usize) {
+            *total += table[usize::from(*domain)];
+        }
+    }
+}
+
+/// The hostname and the other constraint, if there is at most one of each.
+fn usual(soft: &[Spread]) -> Option<(Option<&Spread>, Option<&Spread>)> {
+    match soft {
+        [h] if h.is_hostname => Some((Some(h), None)),
+        [o] => Some((None, Some(o))),
+        [h, o] | [o, h] if h.is_hostname && !o.is_hostname => Some((Some(h), Some(o))),
+        _ => None,
+    }
+}
+
+fn is_included(cx: &Cx<'_>, s: &Spread, node: NodeKey) -> bool {
+    let included = |(_, n)| pod_topology_spread::is_included(cx, &s.constraint, n);
+    parts(cx, node).is_some_and(included)
+}
+
+/// Upstream's rounding (half away from zero), without a call for the usual non-negative sums.
+fn rounded(x: f64) -> i64 {
+    if !(0.0..1e15).contains(&x) {
+        return f64::round(x) as i64;
+    }
+    let whole = x as i64;
+    whole + i64::from(x - whole as f64 >= 0.5)
+}
+
+fn normalise(
+    raw: &[i64],
+    weight: i64,
+    kept: impl Fn(usize) -> bool,
+    table: &mut Vec<i32>,
+    totals: &mut [i32],
+) {
+    let (mut max, mut min) = (i64::MIN, i64::MAX);
+    for (i, r) in raw.iter().enumerate() {
+        if kept(i) {
+            (max, min) = (max.max(*r), min.min(*r));
+        }
+    }
+    if max < min {
+        return;
+    }
+    let score = |r: i64| narrow(weight * if max == 0 { 100 } else { 100 * (max + min - r) / max });
+    let parts = raw.iter().zip(totals).enumerate().filter(|(i, _)| kept(*i));
+    let range = max - min;
+    if range < raw.len() as i64 {
+        // Few distinct values: one division each.
+        table.clear();
+        table.extend((min..=max).map(score));
+        for (_, (r, total)) in parts {
+            *total += table[(r - min) as usize];
+        }
+    } else {
+        for (_, (r, total)) in parts {
+            *total += score(*r);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_half_away_from_zero() {
+        for x in [0.0, 0.499_999_999_999_999_94, 0.5, 1.5, 2.4999, 1e9 + 0.5, -0.5, -1.5, 7.0] {
+            assert_eq!(rounded(x), f64::round(x) as i64, "{x}");
+        }
+    }
+}
