@@ -85,6 +85,7 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::FaultBegan(i) => (43, 0, u64::from(i)),
         Change::TracePodArrived(i) => (47, 0, u64::from(i)),
         Change::VolumeCreated(p, i) => (48, u64::from(i), pod(p)),
+        Change::ScaleUpDecided(g, n) => (50, u64::from(n), u64::from(g.raw())),
         Change::SandboxWanted(p) => (44, 0, pod(p)),
         Change::VolumesMounted(p) => (49, 0, pod(p)),
         Change::VolumesWanted(p) => (45, 0, pod(p)),

@@ -18,6 +18,9 @@ pub(super) fn fan_out(
     push: &mut impl FnMut(Span, Event),
 ) {
     let watch = model.settings.watch_delay;
+    if model.cluster_autoscaler.is_some() {
+        fan_out_autoscaler(change, world, watch, push);
+    }
     match change {
         Change::PodCreated(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodAdded(p)));
@@ -122,10 +125,6 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
         }
         Change::TerminationWanted(i) => push(Span::ZERO, Event::Ec2(ec2::Event::Terminate(i))),
         Change::GroupResized(g) => push(Span::ZERO, Event::Ec2(ec2::Event::Reconcile(g))),
-        Change::LaunchRefused(g, _) => {
-            let event = cluster_autoscaler::Event::LaunchRefused(g);
-            push(Span::ZERO, Event::ClusterAutoscaler(event));
-        }
         Change::ZoneChanged(z, down) => {
             push(Span::ZERO, Event::Ec2(ec2::Event::ZoneChanged(z, down)))
         }
@@ -139,6 +138,36 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
         // Facts that only observers read, or that the writer itself follows up.
         _ => {}
     }
+}
+
+/// What Cluster Autoscaler watches, if there is one.
+fn fan_out_autoscaler(
+    change: Change,
+    world: &World,
+    watch: Span,
+    push: &mut impl FnMut(Span, Event),
+) {
+    use cluster_autoscaler::Event as Notice;
+    let group_of = |i| world.cloud.instances[i].group;
+    let notice = match change {
+        Change::PodUnschedulable(p) => Notice::PodUnschedulable(p),
+        Change::PodBound(p) => Notice::PodBound(p),
+        Change::PodDeleting(p, _) => Notice::PodTerminating(p),
+        Change::PodSucceeded(p) | Change::PodFailed(p) | Change::PodDeleted(p) => {
+            Notice::PodGone(p)
+        }
+        Change::NodeRegistered(n)
+        | Change::NodeConditionChanged(n)
+        | Change::NodeTainted(n, _, _)
+        | Change::NodeDeleted(n) => Notice::NodeChanged(n),
+        Change::GroupResized(g) => Notice::GroupChanged(g),
+        Change::InstanceRequested(i) | Change::InstanceTerminated(i) => {
+            Notice::GroupChanged(group_of(i))
+        }
+        Change::LaunchRefused(g, _) => Notice::LaunchRefused(g),
+        _ => return,
+    };
+    push(watch, Event::ClusterAutoscaler(notice));
 }
 
 fn sync_set_of(p: PodId, world: &World, delay: Span, push: &mut impl FnMut(Span, Event)) {
@@ -196,6 +225,10 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
         }
         Request::SetNodeCondition { node, .. } => {
             push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryNode(node)));
+        }
+        Request::TaintNode { node, .. } if client == Client::ClusterAutoscaler => {
+            let event = cluster_autoscaler::Event::TaintRefused(node);
+            push(retry, Event::ClusterAutoscaler(event));
         }
         Request::TaintNode { node, .. } | Request::DeleteNode { node } => {
             push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryNode(node)));

@@ -374,6 +374,17 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
             let message = format!("desired size {}", w.cloud.groups[g].desired);
             row("ec2", "nodegroup", m.groups[g].name.clone(), "Resized", message)
         }
+        Change::ScaleUpDecided(g, delta) => {
+            let (group, size) = (&m.groups[g], w.cloud.groups[g].desired);
+            let message = format!(
+                "pod triggered scale-up: [{{{} {size}->{} (max: {})}}]",
+                group.name,
+                size.saturating_add(delta),
+                group.max
+            );
+            let object = group.name.clone();
+            row("cluster-autoscaler", "nodegroup", object, "TriggeredScaleUp", message)
+        }
         Change::SubnetExhausted(s) => row(
             "ec2",
             "subnet",

@@ -301,6 +301,8 @@ pub enum Change {
     GroupResized(Id<GroupModel>),
     /// The autoscaler wants a group at this size.
     GroupSizeWanted(Id<GroupModel>, u32),
+    /// Cluster Autoscaler decided to add so many nodes to a group.
+    ScaleUpDecided(Id<GroupModel>, u32),
     /// The autoscaler wants this instance gone, and the group one smaller.
     TerminationWanted(Id<Instance>),
     /// A subnet's free addresses changed.

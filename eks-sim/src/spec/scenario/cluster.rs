@@ -266,6 +266,8 @@ pub struct ClusterAutoscalerSpec {
     pub max_scale_down_parallelism: u32,
     /// Nodes drained in parallel (1).
     pub max_drain_parallelism: u32,
+    /// Whether a new unschedulable pod or a productive loop starts the next loop at once (true).
+    pub frequent_loops_enabled: bool,
     /// Priorities of the `priority` expander: number → patterns of group names.
     pub priorities: BTreeMap<String, Vec<String>>,
 }
@@ -293,6 +295,7 @@ impl Default for ClusterAutoscalerSpec {
             ignore_daemonsets_utilization: false,
             max_scale_down_parallelism: 10,
             max_drain_parallelism: 1,
+            frequent_loops_enabled: true,
             priorities: BTreeMap::new(),
         }
     }

@@ -1,0 +1,1 @@
+//! Small clusters from text, run to the end.
