@@ -90,6 +90,7 @@ pub fn prepare(
     loaded: &Loaded,
     variant: Option<&str>,
     seed: Option<u64>,
+    quiet: bool,
 ) -> Result<Prepared, ExitCode> {
     let mut scenario = loaded.scenario.clone();
     let (mut manifests, mut hash) = (&loaded.manifests, loaded.hash);
@@ -117,9 +118,13 @@ pub fn prepare(
         warmup: spec.warmup,
         objectives: spec.objectives.clone(),
     };
-    let model = adapter::model(&scenario, manifests, loaded)
-        .map_err(|message| output::fail(WRONG_INPUT, &message))?;
     let replications = spec.replications.max(1);
+    let (model, remarks) = adapter::model(&scenario, manifests, &loaded.base);
+    if !quiet {
+        render::remarks("warning:", "1;33", &remarks.warnings);
+    }
+    render::remarks("error:", "1;31", &remarks.errors);
+    let model = model.ok_or(ExitCode::from(WRONG_INPUT))?;
     Ok(Prepared { info, replications, model })
 }
 

@@ -36,7 +36,7 @@ fn execute(args: &CompareArgs) -> Result<ExitCode, ExitCode> {
     let mut studies: Vec<(String, Vec<Row>)> = Vec::new();
     let mut interrupted = false;
     for (loaded, variant) in &choices {
-        let prepared = settings::prepare(loaded, *variant, Some(seed))?;
+        let prepared = settings::prepare(loaded, *variant, Some(seed), args.study.quiet)?;
         let (study, _) = simulate(&prepared, replications, None, None, &args.study);
         interrupted |= study.ended == Ended::Interrupted;
         studies.push((unique(&studies, &prepared.info.name), study.rows));

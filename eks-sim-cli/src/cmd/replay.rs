@@ -24,7 +24,7 @@ fn execute(args: &ReplayArgs) -> Result<ExitCode, ExitCode> {
     }
     let model = ModelArgs { set: record.set.clone(), seed: Some(record.seed) };
     let loaded = settings::load(&PathBuf::from(&record.scenario), &model, true)?;
-    let prepared = settings::prepare(&loaded, record.variant.as_deref(), Some(record.seed))?;
+    let prepared = settings::prepare(&loaded, record.variant.as_deref(), Some(record.seed), true)?;
     let hash = format!("{:016x}", prepared.info.scenario_hash);
     if hash != record.scenario_hash {
         let message = format!(
