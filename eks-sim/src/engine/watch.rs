@@ -42,6 +42,9 @@ pub(super) fn fan_out(
         Change::PodStopped(p) => {
             push(Span::ZERO, Event::VpcCni(vpc_cni::Event::Release(p)));
             let pod = world.api.pods.get(p);
+            if pod.is_some_and(|pod| !model.templates[pod.template].services.is_empty()) {
+                push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
+            }
             if pod.is_some_and(|pod| !model.templates[pod.template].claims.is_empty()) {
                 push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
             }

@@ -4,6 +4,7 @@
 use super::settings::Settings;
 use crate::catalog::{CapacityType, Defaults, InstanceType};
 use crate::k8s;
+use crate::policy::traffic::{Discipline, Markov, RateProfile};
 use crate::policy::vpc_cni::{AddressSpace, Cidr, Holding, Placement};
 use crate::spec::scenario::{ClusterAutoscalerSpec, CniSpec};
 use crate::units::{Bytes, Dist, Id, IdVec, MilliCpu, MoneyRate, SimTime, Span};
@@ -371,12 +372,16 @@ pub struct ServiceModel {
 /// Requests of a Service.
 #[derive(Clone, Debug)]
 pub struct TrafficModel {
-    /// Rate from outside at the start of each piece, per second; empty if there is none.
-    pub rate: Arc<Vec<(SimTime, f64)>>,
-    /// Coefficient of variation and length of random factors.
-    pub burst: Option<(f64, Span)>,
+    /// Rate from outside, if there is any.
+    pub rate: Option<RateProfile>,
+    /// Random calm and busy times of it.
+    pub markov: Option<Markov>,
+    /// How often clients outside try again.
+    pub retries: u32,
     /// CPU seconds of a request.
     pub cpu_seconds: f64,
+    /// Standard deviation of the same over its mean.
+    pub service_cv: f64,
     /// Seconds besides.
     pub latency_floor: f64,
     /// Memory of a request in flight.
@@ -385,10 +390,27 @@ pub struct TrafficModel {
     pub timeout: Span,
     /// Requests a pod works on at once.
     pub concurrency: Option<u32>,
-    /// First come, first served.
-    pub fifo: bool,
-    /// Requests it sends on: Service and calls per request.
-    pub calls: Vec<(Id<ServiceModel>, f64)>,
+    /// Requests that may wait for each pod.
+    pub queue_bound: Option<u32>,
+    /// Order of work.
+    pub discipline: Discipline,
+    /// Each pod has a queue of its own.
+    pub own_queues: bool,
+    /// Calls stay in the caller's zone where it has an endpoint.
+    pub zone_aware: bool,
+    /// Requests it sends on.
+    pub calls: Vec<CallModel>,
+}
+
+/// Requests sent on to another Service.
+#[derive(Clone, Copy, Debug)]
+pub struct CallModel {
+    /// Where to.
+    pub to: Id<ServiceModel>,
+    /// Calls per request.
+    pub per_request: f64,
+    /// How often a failed call is tried again.
+    pub retries: u32,
 }
 
 /// A HorizontalPodAutoscaler.

@@ -63,6 +63,8 @@ pub struct Settings {
     pub cloud_node_lifecycle_delay: Span,
     /// Mean of `network.endpoint_propagation`: one value, so that changes of one Service keep order.
     pub endpoint_propagation: Span,
+    /// `network.target_registration`.
+    pub target_registration: Dist,
     /// `network.address_assign`.
     pub address_assign: Dist,
     /// `network.eni_attach`.
@@ -155,6 +157,7 @@ impl Settings {
             spot_interruptions: false,
             cloud_node_lifecycle_delay: d.span("cloud.node_lifecycle_delay"),
             endpoint_propagation: median(&dist(d, "network.endpoint_propagation")?),
+            target_registration: dist(d, "network.target_registration")?,
             address_assign: dist(d, "network.address_assign")?,
             eni_attach: dist(d, "network.eni_attach")?,
             lease_renew_interval: d.span("kubelet.lease_renew_interval"),

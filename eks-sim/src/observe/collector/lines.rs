@@ -66,7 +66,7 @@ impl Recorder {
         let services: Vec<Id<ServiceModel>> = model
             .services
             .iter()
-            .filter(|(_, s)| s.traffic.as_ref().is_some_and(|t| !t.rate.is_empty()))
+            .filter(|(_, s)| s.traffic.as_ref().is_some_and(|t| t.rate.is_some()))
             .map(|(id, _)| id)
             .take(MOST_SERVICES)
             .collect();
