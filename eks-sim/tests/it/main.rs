@@ -1,3 +1,5 @@
 //! Integration tests of the library, in one binary.
+mod exercises;
+mod golden;
 mod spec_broken;
 mod spec_real;
