@@ -77,7 +77,25 @@ pub fn load(path: &Path, sets: &[(String, String)]) -> Result<Loaded, Diagnostic
         _ => PathBuf::new(),
     };
     let Some(id) = read::read_file(path, &mut sources, &mut out) else { return Err(out) };
-    load_source(id, &base, sets, sources, out)
+    load_source(id, &base, None, sets, sources, out)
+}
+
+/// Loads a scenario whose manifests are a text too: nothing is read from the disk, and what the
+/// scenario says under `manifests` does not count.
+///
+/// # Errors
+/// All mistakes with their places, if there is one.
+pub fn load_embedded(
+    scenario: (&str, &str),
+    manifests: (&str, &str),
+    sets: &[(String, String)],
+) -> Result<Loaded, Diagnostics> {
+    let (mut sources, mut out) = (Sources::new(), Diagnostics::new());
+    let bytes = scenario.1.as_bytes().to_vec();
+    let Some(id) = read::add_bytes(scenario.0, bytes, &mut sources, &mut out) else {
+        return Err(out);
+    };
+    load_source(id, Path::new(""), Some(manifests), sets, sources, out)
 }
 
 /// Loads a scenario from a text; its paths are relative to `base`.
@@ -93,7 +111,7 @@ pub fn load_scenario_text(
     let (mut sources, mut out) = (Sources::new(), Diagnostics::new());
     let bytes = text.as_bytes().to_vec();
     let Some(id) = read::add_bytes(name, bytes, &mut sources, &mut out) else { return Err(out) };
-    load_source(id, base, sets, sources, out)
+    load_source(id, base, None, sets, sources, out)
 }
 
 /// Loads manifests without a scenario: the scenario is the documented default.
@@ -116,6 +134,7 @@ pub fn load_manifests_only(
 fn load_source(
     id: SourceId,
     base: &Path,
+    embedded: Option<(&str, &str)>,
     sets: &[(String, String)],
     mut sources: Sources,
     mut out: Diagnostics,
@@ -144,7 +163,10 @@ fn load_source(
     let pristine = tree.clone();
     let scenario = decode_scenario(&mut tree, &mut reporter);
     let patterns = patterns_of(pristine.at("spec.manifests"));
-    let manifests = manifest::load_manifests(base, &patterns, &mut sources, &mut out);
+    let manifests = match embedded {
+        Some((name, text)) => manifest::load_text(name, text, &mut sources, &mut out),
+        None => manifest::load_manifests(base, &patterns, &mut sources, &mut out),
+    };
     let Some(scenario) = scenario else { return finish_error(out) };
     let mut reporter = Reporter { sources: &sources, out: &mut out };
     validate::check(&scenario, &manifests, &pristine, &mut reporter);
