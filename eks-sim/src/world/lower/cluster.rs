@@ -10,7 +10,9 @@ use crate::k8s::{self, ResourceList};
 use crate::policy::vpc_cni::Cidr;
 use crate::spec::scenario::{ClusterSpec, NodeGroupSpec};
 use crate::units::{Bytes, Dist, Id, Money, MoneyRate, Quantity};
-use crate::world::model::{ControlPlaneModel, GroupModel, GroupType, Model, SubnetModel, Zone};
+use crate::world::model::{
+    ControlPlaneModel, GroupKind, GroupModel, GroupType, Model, SubnetModel, Zone,
+};
 
 /// Hours that a monthly price is spread over.
 const MONTH_HOURS: f64 = 730.0;
@@ -355,7 +357,7 @@ fn group(
         min: g.min_size,
         max: g.max_size,
         desired: g.desired_size,
-        capacity,
+        kind: GroupKind::Managed,
         subnets,
         boot,
         disk_rate: monthly_rate(gib_month, f64::from(g.disk_size)),
@@ -487,6 +489,8 @@ fn group_type(
     };
     Some(GroupType {
         instance_type: instance,
+        capacity,
+        startup_taints: Vec::new(),
         rate,
         interruption_per_hour: hazard,
         node,
