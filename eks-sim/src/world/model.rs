@@ -1,6 +1,7 @@
 //! The immutable input of all replications: the scenario and its manifests, lowered to dense
 //! tables. Built once by [`super::lower`], shared by reference.
 
+use super::karpenter::KarpenterModel;
 use super::settings::Settings;
 use crate::catalog::{CapacityType, Defaults, InstanceType};
 use crate::k8s;
@@ -44,6 +45,8 @@ pub struct Model {
     pub groups: IdVec<GroupModel, GroupModel>,
     /// Cluster Autoscaler, if it runs.
     pub cluster_autoscaler: Option<ClusterAutoscalerSpec>,
+    /// Karpenter, if it runs.
+    pub karpenter: Option<KarpenterModel>,
     /// Images.
     pub images: IdVec<ImageModel, ImageModel>,
     /// Pod templates.
@@ -192,6 +195,8 @@ pub struct GroupType {
     pub capacity: CapacityType,
     /// Price.
     pub rate: MoneyRate,
+    /// Fee of EKS Auto Mode on top.
+    pub fee: MoneyRate,
     /// Chance an hour that a spot instance is reclaimed.
     pub interruption_per_hour: f64,
     /// Template of the node object, without name and zone labels.

@@ -67,6 +67,10 @@ pub(super) fn bill(world: &World, model: &Model, warm: SimTime, end: SimTime) ->
         };
         let item = format!("{} {}", group.name, t.instance_type.name);
         add(order, name, item, "h", t.rate, span, hours(span));
+        if t.fee > MoneyRate::ZERO {
+            let item = format!("{} {}", group.name, t.instance_type.name);
+            add(5, "EKS Auto Mode", item, "h", t.fee, span, hours(span));
+        }
         node_hours += hours(span);
         nodes.add(t.rate, span);
         let gib = f64::from(group.disk_gib);
