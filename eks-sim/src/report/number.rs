@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(estimate("USD", &e(676.55, 3.16)), "$676.55 ± $3.16");
         assert_eq!(estimate("pods", &e(190.8, 1.7)), "190.8 ± 1.7 pods");
         assert_eq!(estimate("USD", &e(97.515_91, 0.000_851)), "$97.52");
-        assert_eq!(estimate("share", &e(0.417_937_1, 0.000_005_1)), "41.794 %");
+        assert_eq!(estimate("share", &e(0.417_937_1, 0.000_005_1)), "41.794 % ± 0.001 %");
         assert_eq!(estimate("s", &e(0.0, 0.5)), "0.00 s ± 0.50 s");
         assert_eq!(estimate("USD", &e(73.0, 0.0)), "$73");
         assert_eq!(estimate("pods", &e(183.0, 0.0)), "183 pods");
