@@ -34,7 +34,7 @@ pub enum Verb {
     Init(InitArgs),
     /// Tell what happened to one object in one replication, and why
     Explain(ExplainArgs),
-    Catalog(CatalogArgs),
+    Catalog(Box<CatalogArgs>),
     Conformance(ConformanceArgs),
     /// Run a recorded run again and say whether every byte is the same
     Replay(ReplayArgs),
