@@ -245,9 +245,33 @@ impl ControlPlane {
     }
 
     fn remove_pod(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        self.count_finished(pod, cx);
         if cx.api_mut(&self.writer).detach_pod(pod) {
             self.disrupted.retain(|&(_, p)| p != pod);
             cx.emit(Change::PodDeleted(pod));
+        }
+    }
+
+    /// A Job's finished pod goes: its status keeps the count (upstream's tracking by finalizers).
+    fn count_finished(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let Some(p) = cx.api().pods.get(pod) else { return };
+        let (phase, ordinal, ended) = (p.phase, p.ordinal, p.changed());
+        let set = &cx.api().sets[p.set];
+        let (workload, listed) = (set.workload, set.pods.contains(&pod));
+        if !listed {
+            return;
+        }
+        let Some(job) = cx.api_mut(&self.writer).workloads[workload].job.as_mut() else { return };
+        match phase {
+            Phase::Succeeded => {
+                job.succeeded += 1;
+                job.done_indexes.push(ordinal);
+            }
+            Phase::Failed => {
+                job.failed += 1;
+                job.last_failure = job.last_failure.max(Some(ended));
+            }
+            _ => {}
         }
     }
 
@@ -262,11 +286,20 @@ impl ControlPlane {
         let change = match report {
             PodReport::Ready | PodReport::Unready => {
                 let ready = report == PodReport::Ready;
+                // A status is written whole: one that overtakes the report of the start has it.
+                let starts = ready && !terminating && p.started == SimTime::NEVER;
+                if starts {
+                    p.started = now;
+                }
                 if (ready && terminating) || !api.set_ready(pod, ready, now) {
                     return;
                 }
+                if starts {
+                    cx.emit(Change::PodStarted(pod));
+                }
                 if ready { Change::PodReady(pod) } else { Change::PodUnready(pod) }
             }
+            PodReport::Started if p.started != SimTime::NEVER => return,
             PodReport::Started => {
                 p.phase = Phase::Running;
                 p.started = now;

@@ -162,8 +162,13 @@ fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
             }
             Err(why) => {
                 refuse(group, why, cx);
-                let retry = cx.model().settings.launch_retry;
-                cx.after(retry, wake(Event::Reconcile(group)));
+                // One retry at a time, however many instances the group has lost.
+                let (now, retry) = (cx.now(), cx.model().settings.launch_retry);
+                let state = &mut cx.cloud_mut().groups[group];
+                if state.retry <= now {
+                    state.retry = now + retry;
+                    cx.after(retry, wake(Event::Reconcile(group)));
+                }
                 return;
             }
         }

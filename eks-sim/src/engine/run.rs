@@ -53,6 +53,7 @@ pub struct Sim {
     digest: Digest,
     events: u64,
     at_instant: (SimTime, u64),
+    started: bool,
     components: Components,
 }
 
@@ -101,14 +102,24 @@ impl Sim {
             digest: Digest::default(),
             events: 0,
             at_instant: (SimTime::ZERO, 0),
+            started: false,
             components,
         }
     }
 
     /// Runs to the end of the scenario. A bound that is reached ends the run with a diagnosis.
     pub fn run(&mut self, observer: &mut impl Observer) -> Option<Diagnosis> {
-        self.start(observer);
-        let end = SimTime::ZERO + self.model.duration;
+        self.run_until(SimTime::NEVER, observer)
+    }
+
+    /// Runs until everything up to `until`, or to the end of the scenario, has happened. Further
+    /// calls, of a clone too, go on from there as if there had been no stop.
+    pub fn run_until(&mut self, until: SimTime, observer: &mut impl Observer) -> Option<Diagnosis> {
+        if !self.started {
+            self.started = true;
+            self.start(observer);
+        }
+        let end = until.min(SimTime::ZERO + self.model.duration);
         while let Some((now, event)) = self.agenda.pop_until(end) {
             if let Some(bound) = self.bound_reached(now) {
                 return Some(self.diagnose(now, event, bound));
@@ -222,6 +233,16 @@ impl Sim {
     #[must_use]
     pub const fn events(&self) -> u64 {
         self.events
+    }
+    /// What an observer may look at, between two calls of [`Sim::run_until`].
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        View {
+            world: &self.world,
+            model: &self.model,
+            scheduler: &self.components.scheduler,
+            hpa: &self.components.hpa,
+        }
     }
     /// The state.
     #[must_use]

@@ -214,6 +214,9 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
         Request::Nominate { pod, .. } => {
             push(retry, Event::Scheduler(scheduler::Event::Retry(pod)))
         }
+        Request::Report { pod, .. } if client == Client::NodeLifecycle => {
+            push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryPod(pod)));
+        }
         Request::Report { pod, report } => {
             push(retry, Event::Kubelet(kubelet::Event::Report(pod, report)));
         }
@@ -222,7 +225,7 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
             push(retry, Event::Workloads(workloads::Event::WorkloadFailed(workload)));
         }
         Request::CreateJob { cron } => {
-            push(retry, Event::Workloads(workloads::Event::CronDue(cron)))
+            push(retry, Event::Workloads(workloads::Event::CronFailed(cron)))
         }
         Request::RegisterNode { instance } => {
             push(retry, Event::Ec2(ec2::Event::Register(instance)));

@@ -29,8 +29,10 @@ pub enum Event {
     DeleteFailed(PodId),
     /// A write about a workload was refused.
     WorkloadFailed(Id<Workload>),
-    /// A CronJob is due, or a write about it was refused.
+    /// A CronJob is due.
     CronDue(Id<CronModel>),
+    /// A CronJob's Job could not be created.
+    CronFailed(Id<CronModel>),
     /// A Job ended.
     JobFinished(Id<Workload>),
     /// A finished Job's time is over.
@@ -112,6 +114,7 @@ impl Workloads {
                 self.sync_workload(w, cx);
             }
             Event::CronDue(c) => self.cron_due(c, cx),
+            Event::CronFailed(c) => self.cron_failed(c, cx),
             Event::JobFinished(w) => self.job_finished(w, cx),
             Event::CleanJob(w) => clean_job(w, Reason::JobCleanup, cx),
             Event::Trace(at) => trace(at, cx),

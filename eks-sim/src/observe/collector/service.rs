@@ -61,7 +61,8 @@ impl Services {
 
     /// Cores used by requests now.
     pub(super) const fn cpu_now(&self) -> f64 {
-        self.cpu.value()
+        // Differences of floats may leave a trace below zero.
+        self.cpu.value().max(0.0)
     }
 
     pub(super) fn observe(&mut self, now: SimTime, change: &Change, view: &View<'_>) {
