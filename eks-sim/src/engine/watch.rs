@@ -17,10 +17,20 @@ pub(super) fn fan_out(
     model: &Model,
     push: &mut impl FnMut(Span, Event),
 ) {
-    let watch = model.settings.watch_delay;
     if model.cluster_autoscaler.is_some() {
-        fan_out_autoscaler(change, world, watch, push);
+        fan_out_autoscaler(change, world, model.settings.watch_delay, push);
     }
+    fan_out_objects(change, world, model, push);
+}
+
+/// The part of [`fan_out`] about pods, workloads and nodes.
+fn fan_out_objects(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    let watch = model.settings.watch_delay;
     match change {
         Change::PodCreated(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodAdded(p)));
