@@ -1,37 +1,17 @@
 //! From a checked scenario to a model that runs replications.
 
-use eks_sim::spec::Manifests;
 use eks_sim::spec::scenario::Scenario;
+use eks_sim::spec::{Diagnostics, Loaded, Manifests};
 use eks_sim::study::Replicate;
 use eks_sim::study::run::ModelStudy;
-use eks_sim::world::lower::{self, LowerError};
-use std::path::Path;
-use std::sync::Arc;
 
-/// What only shows when scenario, manifests and catalogue come together.
-#[derive(Debug, Default)]
-pub struct Remarks {
-    /// Mistakes; with one there is no model.
-    pub errors: Vec<String>,
-    /// Warnings.
-    pub warnings: Vec<String>,
-}
-
-/// The model of a scenario, unless there are errors. Paths in it start at `folder`.
+/// The model of a scenario and what it ignores. `loaded` knows where files beside the scenario
+/// are and where its fields stand.
 pub fn model(
     scenario: &Scenario,
     manifests: &Manifests,
-    folder: &Path,
-) -> (Option<Box<dyn Replicate>>, Remarks) {
-    let (model, found) = lower::build(scenario, manifests, folder);
-    let words = |e: &LowerError| {
-        let path = if e.path.is_empty() { String::new() } else { format!("spec.{}: ", e.path) };
-        let help =
-            if e.help.is_empty() { String::new() } else { format!("\n  = help: {}", e.help) };
-        format!("{path}{}{help}", e.message)
-    };
-    let of = |warning| found.iter().filter(|e| e.warning == warning).map(words).collect();
-    let remarks = Remarks { errors: of(false), warnings: of(true) };
-    let model = model.map(|model| Box::new(ModelStudy::new(Arc::new(model))) as Box<dyn Replicate>);
-    (model, remarks)
+    loaded: &Loaded,
+) -> Result<(Box<dyn Replicate>, Diagnostics), Diagnostics> {
+    let (study, ignored) = ModelStudy::build(loaded, scenario, manifests)?;
+    Ok((Box::new(study), ignored))
 }

@@ -5,7 +5,6 @@ use crate::args::{ModelArgs, StudyArgs};
 use crate::output::{self, IO_FAILED, WRONG_INPUT};
 use crate::render;
 use eks_sim::report::render::Color;
-use eks_sim::spec::scenario::Scenario;
 use eks_sim::spec::{Diagnostics, Loaded, codes};
 use eks_sim::study::objectives::column_of;
 use eks_sim::study::replicate::Precision;
@@ -107,7 +106,6 @@ pub fn prepare(
     if let Some(seed) = seed {
         scenario.spec.seed = seed;
     }
-    check_objectives(&scenario)?;
     let spec = &scenario.spec;
     let info = StudyInfo {
         name,
@@ -118,13 +116,12 @@ pub fn prepare(
         warmup: spec.warmup,
         objectives: spec.objectives.clone(),
     };
-    let replications = spec.replications.max(1);
-    let (model, remarks) = adapter::model(&scenario, manifests, &loaded.base);
+    let (model, ignored) =
+        adapter::model(&scenario, manifests, loaded).map_err(|found| refused(&found))?;
     if !quiet {
-        render::remarks("warning:", "1;33", &remarks.warnings);
+        render::warnings(&ignored);
     }
-    render::remarks("error:", "1;31", &remarks.errors);
-    let model = model.ok_or(ExitCode::from(WRONG_INPUT))?;
+    let replications = spec.replications.max(1);
     Ok(Prepared { info, replications, model })
 }
 
@@ -136,24 +133,6 @@ fn unknown_variant(loaded: &Loaded, wanted: &str) -> ExitCode {
         format!("it has {}", names.join(", "))
     };
     output::fail(WRONG_INPUT, &format!("no variant `{wanted}`; {known}"))
-}
-
-/// What is wrong with the objectives' metrics.
-pub fn objective_problems(scenario: &Scenario) -> Vec<String> {
-    let objectives = scenario.spec.objectives.iter().enumerate();
-    let wrong = objectives.filter_map(|(i, objective)| {
-        let why = column_of(&objective.metric, objective.stat.as_deref()).err()?;
-        Some(format!("spec.objectives[{i}]: {why}"))
-    });
-    wrong.collect()
-}
-
-fn check_objectives(scenario: &Scenario) -> Result<(), ExitCode> {
-    let problems = objective_problems(scenario);
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(output::fail(WRONG_INPUT, &problems.join("\n       ")))
 }
 
 /// Columns that `--precision` watches: cost and what the objectives ask.

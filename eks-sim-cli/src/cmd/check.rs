@@ -21,8 +21,6 @@ struct Findings {
     found: Vec<Diagnostics>,
     /// Mistakes that only the measures know.
     problems: Vec<String>,
-    /// Warnings of that kind.
-    remarks: Vec<String>,
     /// What was read, in words.
     read: Vec<String>,
 }
@@ -58,16 +56,18 @@ impl Findings {
             Ok(loaded) => loaded,
             Err(found) => return self.found.push(found),
         };
-        let problems = settings::objective_problems(&loaded.scenario);
-        self.problems.extend(problems.into_iter().map(|p| format!("{name}: {p}")));
-        let (_, remarks) = adapter::model(&loaded.scenario, &loaded.manifests, &loaded.base);
-        self.problems.extend(remarks.errors.into_iter().map(|p| format!("{name}: {p}")));
-        self.remarks.extend(remarks.warnings.into_iter().map(|p| format!("{name}: {p}")));
+        let mut models = vec![adapter::model(&loaded.scenario, &loaded.manifests, &loaded)];
         for variant in &loaded.variants {
             let manifests = variant.manifests.as_ref().unwrap_or(&loaded.manifests);
-            let (_, remarks) = adapter::model(&variant.scenario, manifests, &loaded.base);
-            let place = format!("{name}: variant {}", variant.name);
-            self.problems.extend(remarks.errors.into_iter().map(|p| format!("{place}: {p}")));
+            let found = adapter::model(&variant.scenario, manifests, &loaded);
+            // What the base says too is said once.
+            models.push(found.map(|(model, _)| (model, Diagnostics::new())));
+        }
+        for model in models {
+            match model {
+                Ok((_, ignored)) => self.found.push(ignored),
+                Err(found) => self.found.push(found),
+            }
         }
         let objects = loaded.manifests.len();
         let variants = loaded.variants.len();
@@ -76,8 +76,7 @@ impl Findings {
     }
 
     fn is_bad(&self, strict: bool) -> bool {
-        let warned = !self.remarks.is_empty() || self.found.iter().any(|d| d.warning_count() > 0);
-        let warned = strict && warned;
+        let warned = strict && self.found.iter().any(|d| d.warning_count() > 0);
         !self.problems.is_empty() || warned || self.found.iter().any(Diagnostics::has_errors)
     }
 
@@ -87,17 +86,14 @@ impl Findings {
             let lists =
                 lists.filter_map(|l| serde_json::from_str::<Vec<serde_json::Value>>(&l).ok());
             let mut all: Vec<_> = lists.flatten().collect();
-            let remark = |severity: &str, message: &String| serde_json::json!({"severity": severity, "message": message});
-            all.extend(self.problems.iter().map(|message| remark("error", message)));
-            all.extend(self.remarks.iter().map(|message| remark("warning", message)));
+            all.extend(self.problems.iter().map(|message| {
+                serde_json::json!({"severity": "error", "code": "E0401", "message": message})
+            }));
             return format!("{:#}\n", serde_json::Value::Array(all));
         }
         let color = render::color();
         let mut text: String =
             self.found.iter().map(|found| render::diagnostics(found, color)).collect();
-        for remark in &self.remarks {
-            text.push_str(&format!("{} {remark}\n", color.paint("1;33", "warning:")));
-        }
         for problem in &self.problems {
             text.push_str(&format!("{} {problem}\n", color.paint("1;31", "error:")));
         }

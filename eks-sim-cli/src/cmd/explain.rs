@@ -27,7 +27,7 @@ fn execute(args: &ExplainArgs) -> Result<ExitCode, ExitCode> {
     };
     let (kind, name) = parse(object)?;
     let loaded = settings::load(&args.scenario, &args.model, false)?;
-    let prepared = settings::prepare(&loaded, args.variant.as_deref(), args.model.seed, false)?;
+    let prepared = settings::prepare(&loaded, args.variant.as_deref(), args.model.seed, true)?;
     let outcome = prepared.model.run(args.detail, true);
     let detail = outcome.detail.unwrap_or_default();
     let story = Story::of(&detail, kind, name);

@@ -30,6 +30,26 @@ pub struct Loaded {
     pub hash: u64,
     /// The folder to which paths in the scenario are relative.
     pub base: PathBuf,
+    /// The scenario's tree with all overrides, for the places of later findings.
+    tree: Node<'static>,
+}
+
+impl Loaded {
+    /// A finding about the field at `path` (relative to `spec`, for example
+    /// `cluster.nodeGroups[0].instanceTypes`), at the place of its deepest part that was written.
+    #[must_use]
+    pub fn finding(
+        &self,
+        severity: Severity,
+        code: &'static str,
+        path: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Diagnostic {
+        let dotted = path.replace('[', ".").replace(']', "");
+        let span = self.tree.span_at(&format!("spec.{dotted}"));
+        Diagnostic::new(&self.sources, severity, code, span, message, help)
+    }
 }
 
 /// A variant of a scenario.
@@ -159,7 +179,8 @@ fn load_source(
     }
     out.sort();
     let base = base.to_path_buf();
-    Ok(Loaded { scenario, manifests, variants, sources, warnings: out, hash, base })
+    let tree = pristine.into_owned();
+    Ok(Loaded { scenario, manifests, variants, sources, warnings: out, hash, base, tree })
 }
 
 fn finish_error<T>(mut out: Diagnostics) -> Result<T, Diagnostics> {

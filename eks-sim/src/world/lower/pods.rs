@@ -5,9 +5,9 @@ use crate::k8s::{self, Container, PodSpec, PodTemplateSpec, StringMap};
 use crate::policy::cluster_autoscaler::requests;
 use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
-use crate::units::{Bytes, Dist, Id, MilliCpu, Quantity, Span};
+use crate::units::{Bytes, Id, MilliCpu, Quantity, Span};
 use crate::world::model::{
-    ClaimModel, ImageModel, Model, ProbeModel, ServiceModel, Template, WorkloadKind,
+    ClaimModel, ImageModel, Model, ProbeModel, ServiceModel, Template,
 };
 use std::sync::Arc;
 
@@ -367,16 +367,6 @@ fn job_behavior(
         .find(|j| j.template != "*" && names(&j.template, owner.kind, owner.namespace, owner.name))
         .or_else(|| all.iter().find(|j| j.template == "*"))
         .cloned()
-}
-
-/// The duration of a Job's pod of the trace.
-pub(super) fn constant(span: Span) -> Dist {
-    Dist::constant(span)
-}
-
-/// Whether the kind owns pods that end by themselves.
-pub(super) fn ends(kind: &WorkloadKind) -> bool {
-    matches!(kind, WorkloadKind::Job(_))
 }
 
 #[cfg(test)]
