@@ -45,14 +45,6 @@ pub fn warnings(found: &Diagnostics) {
     }
 }
 
-/// Prints remarks that have no place in a file to standard error.
-pub fn remarks(word: &str, code: &str, remarks: &[String]) {
-    let color = if error_colors() { Color::Always } else { Color::Never };
-    for remark in remarks {
-        note(&format!("{} {remark}\n", color.paint(code, word)));
-    }
-}
-
 /// Wall time, which no result depends on.
 #[expect(clippy::disallowed_methods, reason = "progress and timing.json tell wall time")]
 pub fn now() -> Instant {

@@ -484,7 +484,8 @@ impl ControlPlane {
 fn new_node(instance: Id<Instance>, cx: &Cx<'_>) -> Node {
     let row = &cx.cloud().instances[instance];
     let model = cx.model();
-    let group_type = &model.groups[row.group].types[row.type_index as usize];
+    let group = &model.groups[row.group];
+    let group_type = row.group_type(model);
     let mut object = group_type.node.clone();
     let [a, b, c, d] = row.address.to_be_bytes();
     let domain = if model.region == "us-east-1" {
@@ -497,11 +498,20 @@ fn new_node(instance: Id<Instance>, cx: &Cx<'_>) -> Node {
     labels.insert("kubernetes.io/hostname".to_owned(), name.clone());
     labels.insert("topology.kubernetes.io/zone".to_owned(), model.zones[row.zone].clone());
     labels.insert("topology.ebs.csi.aws.com/zone".to_owned(), model.zones[row.zone].clone());
+    labels.extend(row.labels.iter().flat_map(|l| (**l).clone()));
     object.metadata.name = name;
+    let mut taints = vec![SystemTaint::NotReady];
+    if !group.is_managed() {
+        taints.push(SystemTaint::KarpenterUnregistered);
+    }
+    if !group_type.startup_taints.is_empty() {
+        taints.push(SystemTaint::Startup);
+    }
     Node {
         instance,
         object: std::sync::Arc::new(object),
-        taints: vec![SystemTaint::NotReady],
+        taints,
+        startup_taints: group_type.startup_taints.as_slice().into(),
         condition: NodeCondition::NotReady,
         registered: cx.now(),
         first_ready: SimTime::NEVER,

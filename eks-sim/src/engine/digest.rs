@@ -89,6 +89,9 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::SandboxWanted(p) => (44, 0, pod(p)),
         Change::VolumesMounted(p) => (49, 0, pod(p)),
         Change::VolumesWanted(p) => (45, 0, pod(p)),
+        Change::FleetWanted(f) => (50, 0, u64::from(f.raw())),
+        Change::FleetAnswered(f) => (51, 0, u64::from(f.raw())),
+        Change::SpotNotice(i) => (52, 0, u64::from(i.raw())),
         Change::MemberFails(etcd, m, ms) => {
             (46, u64::from(etcd), u64::from(m) << 32 | u64::from(ms))
         }

@@ -127,6 +127,7 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
             push(Span::ZERO, Event::Ec2(ec2::Event::SetDesired(g, size)));
         }
         Change::TerminationWanted(i) => push(Span::ZERO, Event::Ec2(ec2::Event::Terminate(i))),
+        Change::FleetWanted(f) => push(Span::ZERO, Event::Ec2(ec2::Event::CreateFleet(f))),
         Change::GroupResized(g) => push(Span::ZERO, Event::Ec2(ec2::Event::Reconcile(g))),
         Change::ZoneChanged(z, down) => {
             push(Span::ZERO, Event::Ec2(ec2::Event::ZoneChanged(z, down)))

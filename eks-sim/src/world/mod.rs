@@ -3,6 +3,7 @@
 
 pub mod change;
 pub mod cloud;
+pub mod karpenter;
 pub mod lower;
 pub mod machines;
 pub mod model;

@@ -1,6 +1,7 @@
 //! The immutable input of all replications: the scenario and its manifests, lowered to dense
 //! tables. Built once by [`super::lower`], shared by reference.
 
+use super::karpenter::KarpenterModel;
 use super::settings::Settings;
 use crate::catalog::{CapacityType, Defaults, InstanceType};
 use crate::k8s;
@@ -45,6 +46,8 @@ pub struct Model {
     pub groups: IdVec<GroupModel, GroupModel>,
     /// Cluster Autoscaler, if it runs.
     pub cluster_autoscaler: Option<ClusterAutoscalerSpec>,
+    /// Karpenter, if it runs.
+    pub karpenter: Option<KarpenterModel>,
     /// Images.
     pub images: IdVec<ImageModel, ImageModel>,
     /// Pod templates.
@@ -142,12 +145,23 @@ impl SubnetModel {
     }
 }
 
-/// A node group.
+/// Where instances of a group come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupKind {
+    /// A managed node group: an Auto Scaling group keeps its desired size.
+    Managed,
+    /// A NodePool: Karpenter asks EC2 for each instance; sizes mean nothing.
+    NodePool,
+}
+
+/// Instances of like origin: a managed node group, or what a NodePool launches.
 #[derive(Clone, Debug)]
 pub struct GroupModel {
     /// Name.
     pub name: String,
-    /// Instance types, preferred first.
+    /// Who asks for its instances.
+    pub kind: GroupKind,
+    /// Instance types: of a node group preferred first, of a NodePool all that it could launch.
     pub types: Vec<GroupType>,
     /// Nodes at least.
     pub min: u32,
@@ -155,8 +169,6 @@ pub struct GroupModel {
     pub max: u32,
     /// Nodes at the start.
     pub desired: u32,
-    /// On-demand or spot.
-    pub capacity: CapacityType,
     /// Subnets.
     pub subnets: Vec<Id<SubnetModel>>,
     /// Node boot, from running to registered.
@@ -167,17 +179,31 @@ pub struct GroupModel {
     pub disk_gib: u32,
 }
 
-/// An instance type of a node group.
+impl GroupModel {
+    /// Whether an Auto Scaling group keeps its size.
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        self.kind == GroupKind::Managed
+    }
+}
+
+/// An instance type of a group, as it is bought.
 #[derive(Clone, Debug)]
 pub struct GroupType {
     /// Catalogue row.
     pub instance_type: &'static InstanceType,
+    /// On-demand or spot.
+    pub capacity: CapacityType,
     /// Price.
     pub rate: MoneyRate,
+    /// Fee of EKS Auto Mode on top.
+    pub fee: MoneyRate,
     /// Chance an hour that a spot instance is reclaimed.
     pub interruption_per_hour: f64,
     /// Template of the node object, without name and zone labels.
     pub node: k8s::Node,
+    /// Taints of the template that something on the node removes once it is up.
+    pub startup_taints: Vec<k8s::Taint>,
     /// Allocatable CPU.
     pub allocatable_cpu: MilliCpu,
     /// Allocatable memory.

@@ -17,6 +17,8 @@ pub struct Settings {
     pub request_retry: Span,
     /// `controller_manager.client_qps`, `client_burst`.
     pub controller_limit: (f64, f64),
+    /// `karpenter.client_qps`, `client_burst`.
+    pub karpenter_limit: (f64, f64),
     /// `failure.etcd_member_replace`.
     pub etcd_repair: Dist,
     /// `failure.api_server_replace`.
@@ -130,6 +132,10 @@ impl Settings {
                 d.f64("controller_manager.client_qps"),
                 d.i64("controller_manager.client_burst") as f64,
             ),
+            karpenter_limit: (
+                d.f64("karpenter.client_qps"),
+                d.i64("karpenter.client_burst") as f64,
+            ),
             etcd_repair: dist(d, "failure.etcd_member_replace")?,
             api_server_repair: dist(d, "failure.api_server_replace")?,
             scheduler_cycle: d.span("scheduler.cycle_time"),
@@ -197,6 +203,7 @@ impl Settings {
             Client::Scheduler => {
                 (model.control_plane.scheduler_qps, model.control_plane.scheduler_burst)
             }
+            Client::Karpenter => self.karpenter_limit,
             Client::Kubelet | Client::User | Client::NodeGroup => (0.0, 0.0),
             _ => self.controller_limit,
         }

@@ -36,7 +36,6 @@ pub(super) struct Load {
     pub(super) success: f64,
         pub(super) cores: f64,
     pub(super) offered: f64,
-    pub(super) served: f64,
     /// Since when these hold.
     since: SimTime,
 }
@@ -105,7 +104,6 @@ impl Services {
             since: now,
             cores,
             offered: load.offered,
-            served: load.served,
         };
     }
 

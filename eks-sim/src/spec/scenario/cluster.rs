@@ -307,9 +307,32 @@ impl Default for ClusterAutoscalerSpec {
 pub struct KarpenterSpec {
     /// Version, which selects rules that changed (default the newest known).
     pub version: Option<String>,
+    /// Quiet time that closes a batch of pending pods (1 s).
+    pub batch_idle_duration: Option<Span>,
+    /// Longest batch (10 s).
+    pub batch_max_duration: Option<Span>,
+    /// `Respect` (default) or `Ignore` preferences of pods.
+    pub preference_policy: Option<String>,
+    /// `Strict` (default) or `BestEffort`.
+    pub min_values_policy: Option<String>,
+    /// Share of memory that the hypervisor is assumed to keep (0.075).
+    pub vm_memory_overhead_percent: Option<f64>,
+    /// Whether an interruption queue is read: spot notices lead to replacement (false).
+    pub interruption_queue: bool,
+    /// Feature gates by name, for example `SpotToSpotConsolidation: true`.
+    pub feature_gates: BTreeMap<String, bool>,
 }
 
 /// Settings of EKS Auto Mode.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct AutoModeSpec {}
+pub struct AutoModeSpec {
+    /// Built-in NodePools that are switched on (default `general-purpose` and `system`).
+    pub node_pools: Vec<String>,
+}
+
+impl Default for AutoModeSpec {
+    fn default() -> Self {
+        Self { node_pools: ["general-purpose", "system"].map(str::to_owned).to_vec() }
+    }
+}
