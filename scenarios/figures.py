@@ -70,11 +70,10 @@ def shown(estimate, unit):
     elif unit == "USD":
         before = "$"
     elif unit == "s":
-        for scale, after in ((1 / 3600, " h"), (1 / 60, " min"), (1.0, " s"), (1000.0, " ms")):
-            if abs(mean) * scale >= 1.5 or after == " ms":
-                break
+        units = ((7200, 1 / 3600, " h"), (300, 1 / 60, " min"), (1, 1.0, " s"), (0, 1000.0, " ms"))
+        scale, after = next((s, a) for least, s, a in units if abs(mean) >= least)
         if mean == 0:
-            scale, after = 1.0, " s"
+            after = " s"
     elif unit == "h":
         after = " h"
     if mean and half / abs(mean) < 1e-6:
