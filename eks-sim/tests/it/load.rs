@@ -288,7 +288,7 @@ fn a_load_balancer_registers_its_targets_first() {
 #[test]
 fn a_day_costs_few_events_whatever_the_number_of_requests() {
     let mut events = Vec::new();
-    for rate in [10.0, 10_000.0] {
+    for rate in [10.0_f64, 10_000.0] {
         let (mut manifests, mut spec) = (String::new(), "  duration: 24h\n  traffic:\n".to_owned());
         for i in 0..12 {
             manifests += &app(&format!("s{i}"), 3, "100m", "");
