@@ -2,3 +2,4 @@
 mod load;
 mod spec_broken;
 mod spec_real;
+mod vpa;

@@ -118,6 +118,7 @@ fn lower(
         services: IdVec::new(),
         service_order: Vec::new(),
         hpas: IdVec::new(),
+        vpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
         objects: SchedulerObjects::default(),
@@ -130,6 +131,7 @@ fn lower(
     objects::services(&all, &mut model);
     objects::workloads(&all, scenario, &mut model, errors);
     objects::hpas(&all, &mut model, errors);
+    objects::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     traffic::lower(scenario, folder, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
