@@ -9,8 +9,8 @@ use crate::policy::hpa::{
     SelectorState, Source, View, pod_request, reconcile,
 };
 use crate::units::{Id, SimTime, Span};
-use crate::world::model::{HpaModel, ServiceModel, Zone};
-use crate::world::{Change, Client, Hpa, Model, Phase, PodId, Request};
+use crate::world::model::HpaModel;
+use crate::world::{Change, Client, Hpa, Model, Phase, PodId, Request, usage};
 
 /// What can happen to the HPA controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct HpaController {
     pods: Vec<PodId>,
     views: Vec<PodView>,
     metrics: Vec<Vec<Option<PodMetric>>>,
+    /// Requests of each pod by metric, where a VPA made them differ.
+    sized: Vec<Vec<Option<i64>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,7 @@ impl HpaController {
             pods: Vec::new(),
             views: Vec::new(),
             metrics: Vec::new(),
+            sized: Vec::new(),
         }
     }
 
@@ -93,7 +96,11 @@ impl HpaController {
                 Source::Resource | Source::ContainerResource => Reading::Pods {
                     metrics: &self.metrics[i],
                     strays: &[],
-                    requests: Requests::Same(state.requests[i]),
+                    requests: if self.sized.is_empty() {
+                        Requests::Same(state.requests[i])
+                    } else {
+                        Requests::Each(&self.sized[i])
+                    },
                 },
                 // Custom and external metrics have no source in the model.
                 _ => Reading::Unavailable,
@@ -145,8 +152,12 @@ impl HpaController {
         for list in &mut self.metrics {
             list.clear();
         }
+        self.sized.clear();
+        if cx.model().workloads[target.model].vpa.is_some() {
+            self.sized.resize_with(state.spec.metrics.len(), Vec::new);
+        }
         let window = cx.model().settings.scrape_period;
-        let scrape = last_scrape(cx.now(), self.scrape_phase, window);
+        let scrape = usage::last_scrape(cx.now(), self.scrape_phase, window);
         for &id in &self.pods {
             let Some(pod) = api.pods.get(id) else { continue };
             let started = pod.started != SimTime::NEVER;
@@ -161,10 +172,15 @@ impl HpaController {
                 },
                 start_time: started.then_some(pod.started).or(Some(pod.created)),
             });
+            for (list, metric) in self.sized.iter_mut().zip(&state.spec.metrics) {
+                let spec = &api.object_of(pod, cx.model()).spec;
+                list.push(pod_request(spec, &metric.name, metric.container.as_deref()));
+            }
             for (i, metric) in state.spec.metrics.iter().enumerate() {
                 let value = match metric.name.as_str() {
-                    "cpu" => cpu(id, scrape, window, cx),
-                    "memory" => memory(id, scrape, cx),
+                    "cpu" => usage::cpu(cx.world(), cx.model(), id, scrape, window),
+                    "memory" => usage::memory(cx.world(), cx.model(), id, scrape)
+                        .map(|bytes| bytes.saturating_mul(1000)),
                     _ => None,
                 };
                 self.metrics[i].push(value.map(|value| PodMetric {
@@ -198,63 +214,6 @@ fn phase(phase: Phase) -> PodPhase {
         Phase::Succeeded => PodPhase::Succeeded,
         Phase::Failed => PodPhase::Failed,
     }
-}
-
-/// The last scrape not after `now`.
-fn last_scrape(now: SimTime, phase: Span, period: Span) -> SimTime {
-    let since = now.since(SimTime::ZERO + phase);
-    let whole = since.nanos() / period.nanos().max(1);
-    SimTime::ZERO + phase + period * whole
-}
-
-/// Thousandths of a core over the window that ends with `scrape`.
-fn cpu(id: PodId, scrape: SimTime, window: Span, cx: &Cx<'_>) -> Option<i64> {
-    let pod = running(id, cx)?;
-    let begin = scrape - window;
-    if pod.started > begin || window.is_zero() {
-        return None;
-    }
-    let template = &cx.model().templates[pod.template];
-    let since = cx.machines().pod(id)?.serving_since;
-    let zone = zone_of(pod, cx)?;
-    let mut cores = 0.0;
-    if since < scrape {
-        for &service in &template.services {
-            let Some(usage) = cx.machines().load[service].usage(zone) else { continue };
-            cores += usage.integral(scrape) - usage.integral(begin.max(since));
-        }
-        cores /= window.secs_f64();
-    }
-    Some(template.idle_cpu.raw() + (cores * 1000.0).round() as i64)
-}
-
-/// Thousandths of a byte at the scrape.
-fn memory(id: PodId, scrape: SimTime, cx: &Cx<'_>) -> Option<i64> {
-    let pod = running(id, cx)?;
-    if pod.started > scrape {
-        return None;
-    }
-    let template = &cx.model().templates[pod.template];
-    let serving = cx.machines().pod(id)?.serving_since < scrape;
-    let mut bytes = template.idle_memory.raw() as f64;
-    if serving {
-        let zone = zone_of(pod, cx)?;
-        let usage = |s: &Id<ServiceModel>| cx.machines().load[*s].usage(zone);
-        bytes += template.services.iter().filter_map(usage).map(|u| u.memory).sum::<f64>();
-    }
-    Some((bytes as i64).saturating_mul(1000))
-}
-
-fn zone_of(pod: &crate::world::Pod, cx: &Cx<'_>) -> Option<Id<Zone>> {
-    Some(cx.cloud().instances[cx.api().nodes[pod.node?].instance].zone)
-}
-
-/// The pod, if its containers run on a machine that works.
-fn running<'c>(id: PodId, cx: &'c Cx<'_>) -> Option<&'c crate::world::Pod> {
-    let pod = cx.api().pods.get(id)?;
-    let node = pod.node?;
-    let alive = cx.cloud().instances[cx.api().nodes[node].instance].alive;
-    (alive && pod.started != SimTime::NEVER && pod.phase == Phase::Running).then_some(pod)
 }
 
 fn config(model: &Model) -> Config {

@@ -11,5 +11,6 @@ pub mod node_lifecycle;
 pub mod scheduler;
 pub mod traffic;
 pub mod volumes;
+pub mod vpa;
 pub mod vpc_cni;
 pub mod workloads;

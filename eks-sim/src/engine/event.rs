@@ -2,7 +2,7 @@
 
 use crate::components::{
     cluster_autoscaler, control_plane, ec2, faults, hpa, kubelet, node_lifecycle, scheduler,
-    traffic, volumes, vpc_cni, workloads,
+    traffic, volumes, vpa, vpc_cni, workloads,
 };
 
 /// Something that happens to one component at one instant.
@@ -20,6 +20,8 @@ pub enum Event {
     NodeLifecycle(node_lifecycle::Event),
     /// HPA controller.
     Hpa(hpa::Event),
+    /// VerticalPodAutoscaler.
+    Vpa(vpa::Event),
     /// Cluster Autoscaler.
     ClusterAutoscaler(cluster_autoscaler::Event),
     /// EC2 and its Auto Scaling groups.
@@ -47,6 +49,7 @@ impl Event {
             Self::Workloads(_) => "workload-controllers",
             Self::NodeLifecycle(_) => "node-lifecycle",
             Self::Hpa(_) => "horizontal-pod-autoscaler",
+            Self::Vpa(_) => "vertical-pod-autoscaler",
             Self::ClusterAutoscaler(_) => "cluster-autoscaler",
             Self::Ec2(_) => "ec2",
             Self::VpcCni(_) => "vpc-cni",

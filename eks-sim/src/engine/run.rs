@@ -9,7 +9,7 @@ use super::watch::fan_out;
 use crate::components::{
     cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
     hpa::HpaController, kubelet::Kubelets, node_lifecycle::NodeLifecycle, scheduler::Scheduler,
-    traffic::Traffic, volumes::Volumes, vpc_cni::VpcCni, workloads::Workloads,
+    traffic::Traffic, volumes::Volumes, vpa::Vpa, vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
 use crate::units::SimTime;
@@ -65,6 +65,7 @@ struct Components {
     workloads: Workloads,
     node_lifecycle: NodeLifecycle,
     hpa: HpaController,
+    vpa: Vpa,
     cluster_autoscaler: ClusterAutoscaler,
     ec2: Ec2,
     vpc_cni: VpcCni,
@@ -85,6 +86,7 @@ impl Sim {
             workloads: Workloads::new(&model),
             node_lifecycle: NodeLifecycle::default(),
             hpa: HpaController::new(&model),
+            vpa: Vpa::new(&model),
             cluster_autoscaler: ClusterAutoscaler::new(&model),
             ec2: Ec2::default(),
             vpc_cni: VpcCni::new(&model),
@@ -143,6 +145,7 @@ impl Sim {
         c.control_plane.create_initial_objects(cx);
         c.workloads.start(cx);
         c.hpa.start(cx);
+        c.vpa.start(cx);
         c.cluster_autoscaler.start(cx);
         c.faults.start(cx);
         self.publish(now, observer);
@@ -160,6 +163,7 @@ impl Sim {
             Event::Workloads(e) => c.workloads.handle(e, cx),
             Event::NodeLifecycle(e) => c.node_lifecycle.handle(e, cx),
             Event::Hpa(e) => c.hpa.handle(e, cx),
+            Event::Vpa(e) => c.vpa.handle(e, cx),
             Event::ClusterAutoscaler(e) => c.cluster_autoscaler.handle(e, cx),
             Event::Ec2(e) => c.ec2.handle(e, cx),
             Event::VpcCni(e) => c.vpc_cni.handle(e, cx),
@@ -242,6 +246,7 @@ impl Sim {
             model: &self.model,
             scheduler: &self.components.scheduler,
             hpa: &self.components.hpa,
+            cluster_autoscaler: &self.components.cluster_autoscaler,
         }
     }
     /// The state.

@@ -5,7 +5,7 @@ use super::draws;
 use super::event::Event;
 use crate::components::{
     cluster_autoscaler, control_plane, ec2, hpa, kubelet, node_lifecycle, scheduler, traffic,
-    volumes, vpc_cni, workloads,
+    volumes, vpa, vpc_cni, workloads,
 };
 use crate::units::Span;
 use crate::world::{Change, Client, Model, PodId, Request, World};
@@ -59,6 +59,15 @@ fn fan_out_objects(
                 push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
             }
         }
+        Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
+        Change::PodResized(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodResized(p)));
+            push(Span::ZERO, Event::Traffic(traffic::Event::PodResized(p)));
+        }
+        Change::PodOomKilled(p) => {
+            push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
+            push(watch, Event::Vpa(vpa::Event::OomKilled(p)));
+        }
         Change::JobFinished(w, _) => {
             push(watch, Event::Workloads(workloads::Event::JobFinished(w)));
         }
@@ -82,6 +91,10 @@ fn fan_out_objects(
         }
         Change::WorkloadCreated(w) | Change::WorkloadScaled(w, _) => {
             push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
+            let row = &model.workloads[world.api.workloads[w].model];
+            if let (Change::WorkloadCreated(_), Some(_)) = (change, row.vpa) {
+                push(watch, Event::Vpa(vpa::Event::WorkloadCreated(w)));
+            }
             if let Change::WorkloadCreated(_) = change
                 && let Some(h) = world.api.workloads[w].hpa
             {
@@ -230,7 +243,10 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
         Request::Report { pod, report } => {
             push(retry, Event::Kubelet(kubelet::Event::Report(pod, report)));
         }
-        Request::ScaleWorkload { .. } => {}
+        Request::ScaleWorkload { .. }
+        | Request::RecommendVpa { .. }
+        | Request::ResizePod { .. } => {}
+        Request::Resized { pod } => push(retry, Event::Kubelet(kubelet::Event::Resize(pod))),
         Request::CreateSet { workload, .. } | Request::FinishJob { job: workload, .. } => {
             push(retry, Event::Workloads(workloads::Event::WorkloadFailed(workload)));
         }
@@ -285,5 +301,10 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
         Request::DeleteNode { node } => draws::key(&[14, u64::from(node.raw())]),
         Request::CreateJob { cron } => draws::key(&[15, u64::from(cron.raw())]),
         Request::FinishJob { job, .. } => draws::key(&[16, u64::from(job.raw())]),
+        Request::RecommendVpa { vpa, shape } => {
+            draws::key(&[17, u64::from(vpa.raw()), u64::from(shape.raw())])
+        }
+        Request::ResizePod { pod: p, shape } => draws::key(&[18, pod(p), u64::from(shape.raw())]),
+        Request::Resized { pod: p } => draws::key(&[19, pod(p)]),
     }
 }

@@ -2,9 +2,10 @@
 
 use super::model::Template;
 use super::owners::Set;
+use super::shapes::Shape;
 use super::table::Handle;
 use super::{Api, Node};
-use crate::units::{Id, SimTime};
+use crate::units::{Id, SimTime, Span};
 
 /// Reference to a pod.
 pub type PodId = Handle<Pod>;
@@ -59,6 +60,12 @@ pub struct Pod {
     pub restarts: u32,
     /// Failed scheduling attempts.
     pub attempts: u32,
+    /// Its size, if it differs from the template's.
+    pub shape: Option<Id<Shape>>,
+    /// The size it is being resized to.
+    pub resizing: Option<Id<Shape>>,
+    /// The last time a container was killed for its memory, and how long it had run.
+    pub last_oom: Option<(SimTime, Span)>,
 }
 
 impl Pod {
@@ -109,6 +116,9 @@ impl Api {
             phase: Phase::Pending,
             restarts: 0,
             attempts: 0,
+            shape: None,
+            resizing: None,
+            last_oom: None,
         });
         self.sets[set].pods.push(pod);
         pod

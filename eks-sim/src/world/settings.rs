@@ -41,6 +41,8 @@ pub struct Settings {
     pub restart_backoff: Span,
     /// `kubelet.restart_backoff_max`.
     pub restart_backoff_max: Span,
+    /// `kubelet.resize_retry`.
+    pub resize_retry: Span,
     /// `image.check`: asking the registry about a cached image.
     pub image_check: Span,
     /// `image.registry_latency`.
@@ -101,6 +103,10 @@ pub struct Settings {
     pub hpa_cpu_initialization: Span,
     /// `hpa.initial_readiness_delay`.
     pub hpa_initial_readiness_delay: Span,
+    /// `vpa.recommender_interval`.
+    pub vpa_recommender_period: Span,
+    /// `vpa.updater_interval`.
+    pub vpa_updater_period: Span,
     /// `metrics_server.resolution`.
     pub scrape_period: Span,
     /// `job.sync_batch`.
@@ -147,6 +153,7 @@ impl Settings {
             container_stop: dist(d, "pod.stop_on_sigterm")?,
             restart_backoff: d.span("kubelet.restart_backoff_initial"),
             restart_backoff_max: d.span("kubelet.restart_backoff_max"),
+            resize_retry: d.span("kubelet.resize_retry"),
             image_check: d.span("image.check"),
             image_pull_overhead: dist(d, "image.registry_latency")?,
             image_pull_factor: dist(d, "image.pull_rate_variation")?,
@@ -184,6 +191,8 @@ impl Settings {
             hpa_downscale_stabilization: d.span("hpa.downscale_stabilization"),
             hpa_cpu_initialization: d.span("hpa.cpu_initialization_period"),
             hpa_initial_readiness_delay: d.span("hpa.initial_readiness_delay"),
+            vpa_recommender_period: d.span("vpa.recommender_interval"),
+            vpa_updater_period: d.span("vpa.updater_interval"),
             scrape_period: d.span("metrics_server.resolution"),
             job_sync: d.span("job.sync_batch"),
             ebs: [

@@ -40,7 +40,7 @@ spec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]{service}}}
 }
 
 /// The model of manifests and the body of a scenario.
-fn model(name: &str, manifests: &str, spec: &str) -> Arc<Model> {
+pub(crate) fn model(name: &str, manifests: &str, spec: &str) -> Arc<Model> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).expect("a folder for the test");
     std::fs::write(folder.join("app.yaml"), manifests).expect("a file for the test");
@@ -292,7 +292,7 @@ fn a_day_costs_few_events_whatever_the_number_of_requests() {
         let (mut manifests, mut spec) = (String::new(), "  duration: 24h\n  traffic:\n".to_owned());
         for i in 0..12 {
             manifests += &app(&format!("s{i}"), 3, "100m", "");
-            let cpu = 30.0 / rate;
+            let cpu: f64 = 30.0 / rate;
             writeln!(
                 spec,
                 "  - to: Service/s{i}

@@ -214,4 +214,15 @@ pub struct WorkloadBehaviorSpec {
     /// Memory an idle pod uses (default 60 % of its request).
     #[serde(default)]
     pub idle_memory: Option<Quantity>,
+    /// Memory that grows while its containers run; at the limit they are killed and restarted.
+    #[serde(default)]
+    pub memory: Option<MemorySpec>,
+}
+
+/// Memory that grows, as with a leak or a cache.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MemorySpec {
+    /// Growth per hour of the containers' running time.
+    pub growth_per_hour: Quantity,
 }

@@ -14,7 +14,9 @@ use crate::k8s::{self, NodePool};
 use crate::policy::karpenter::budgets;
 use crate::policy::karpenter::disruption::ConsolidationPolicy;
 use crate::policy::karpenter::offerings::{CapacityType, Offering};
-use crate::policy::karpenter::options::{CandidateOrder, MinValuesPolicy, Options, PreferencePolicy};
+use crate::policy::karpenter::options::{
+    CandidateOrder, MinValuesPolicy, Options, PreferencePolicy,
+};
 use crate::policy::karpenter::requirements::{
     CAPACITY_TYPE, NODE_POOL, Requirement, Requirements, ZONE, is_well_known,
 };
@@ -480,9 +482,11 @@ fn group_type(
     let (capacity, allocatable) = resource_lists(&resources, t);
     let template = &object.spec.template;
     let mut labels = types::labels(&types::requirements(t, region));
-    labels.extend(types::labels(requirements).into_iter().filter(|(key, _)| {
-        !is_well_known(key) || key == NODE_POOL
-    }));
+    labels.extend(
+        types::labels(requirements)
+            .into_iter()
+            .filter(|(key, _)| !is_well_known(key) || key == NODE_POOL),
+    );
     labels.extend(template.metadata.labels.clone());
     labels.insert(CAPACITY_TYPE.to_owned(), how.as_str().to_owned());
     labels.insert("karpenter.sh/registered".to_owned(), "true".to_owned());
@@ -492,7 +496,10 @@ fn group_type(
     } else {
         labels.insert("karpenter.k8s.aws/ec2nodeclass".to_owned(), class.name.clone());
     }
-    for (new, old) in [("kubernetes.io/arch", "beta.kubernetes.io/arch"), ("kubernetes.io/os", "beta.kubernetes.io/os")] {
+    for (new, old) in [
+        ("kubernetes.io/arch", "beta.kubernetes.io/arch"),
+        ("kubernetes.io/os", "beta.kubernetes.io/os"),
+    ] {
         if let Some(value) = labels.get(new).cloned() {
             labels.insert(old.to_owned(), value);
         }

@@ -120,6 +120,7 @@ fn lower(
         services: IdVec::new(),
         service_order: Vec::new(),
         hpas: IdVec::new(),
+        vpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
         objects: SchedulerObjects::default(),
@@ -132,6 +133,7 @@ fn lower(
     objects::services(&all, &mut model);
     objects::workloads(&all, scenario, &mut model, errors);
     objects::hpas(&all, &mut model, errors);
+    objects::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
     traffic::lower(scenario, folder, &mut model, errors);
