@@ -6,6 +6,7 @@
 mod addons;
 mod cluster;
 mod faults;
+mod metrics;
 mod objects;
 mod pods;
 mod traffic;
@@ -118,6 +119,7 @@ fn lower(
         services: IdVec::new(),
         service_order: Vec::new(),
         hpas: IdVec::new(),
+        metrics: Vec::new(),
         vpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
@@ -134,6 +136,7 @@ fn lower(
     objects::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     traffic::lower(scenario, folder, &mut model, errors);
+    metrics::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     objects::trace(scenario, folder, &mut model, errors);
     Some(model)
