@@ -9,7 +9,7 @@ use crate::policy::hpa::{
     SelectorState, Source, View, pod_request, reconcile,
 };
 use crate::units::{Id, SimTime, Span};
-use crate::world::model::HpaModel;
+use crate::world::model::{HpaModel, Measure, MetricSource};
 use crate::world::{Change, Client, Hpa, Model, Phase, PodId, Request, usage};
 
 /// What can happen to the HPA controller.
@@ -29,6 +29,8 @@ pub struct HpaController {
     pods: Vec<PodId>,
     views: Vec<PodView>,
     metrics: Vec<Vec<Option<PodMetric>>>,
+    /// Series of Object and External metrics; empty where nothing serves them.
+    series: Vec<Vec<i64>>,
     /// Requests of each pod by metric, where a VPA made them differ.
     sized: Vec<Vec<Option<i64>>>,
 }
@@ -38,6 +40,8 @@ struct State {
     spec: HpaSpec,
     /// Requests of the target's pods for each metric.
     requests: Vec<Option<i64>>,
+    /// Position of each custom or external metric in the model.
+    served_by: Vec<Option<usize>>,
     history: History,
     last: Option<Decision>,
 }
@@ -54,6 +58,7 @@ impl HpaController {
             pods: Vec::new(),
             views: Vec::new(),
             metrics: Vec::new(),
+            series: Vec::new(),
             sized: Vec::new(),
         }
     }
@@ -93,7 +98,12 @@ impl HpaController {
             .iter()
             .enumerate()
             .map(|(i, m)| match m.source {
-                Source::Resource | Source::ContainerResource => Reading::Pods {
+                Source::Object | Source::External => match self.series[i].as_slice() {
+                    [] => Reading::Unavailable,
+                    series => Reading::Series(series),
+                },
+                Source::Pods if state.served_by[i].is_none() => Reading::Unavailable,
+                Source::Resource | Source::ContainerResource | Source::Pods => Reading::Pods {
                     metrics: &self.metrics[i],
                     strays: &[],
                     requests: if self.sized.is_empty() {
@@ -102,8 +112,6 @@ impl HpaController {
                         Requests::Each(&self.sized[i])
                     },
                 },
-                // Custom and external metrics have no source in the model.
-                _ => Reading::Unavailable,
             })
             .collect();
         let view = View {
@@ -156,6 +164,13 @@ impl HpaController {
         if cx.model().workloads[target.model].vpa.is_some() {
             self.sized.resize_with(state.spec.metrics.len(), Vec::new);
         }
+        self.series.resize_with(state.spec.metrics.len().max(self.series.len()), Vec::new);
+        for (i, metric) in state.spec.metrics.iter().enumerate() {
+            self.series[i].clear();
+            if matches!(metric.source, Source::Object | Source::External) {
+                self.series[i].extend(state.served_by[i].and_then(|m| in_all(m, cx)));
+            }
+        }
         let window = cx.model().settings.scrape_period;
         let scrape = usage::last_scrape(cx.now(), self.scrape_phase, window);
         for &id in &self.pods {
@@ -178,6 +193,9 @@ impl HpaController {
             }
             for (i, metric) in state.spec.metrics.iter().enumerate() {
                 let value = match metric.name.as_str() {
+                    _ if metric.source == Source::Pods => {
+                        state.served_by[i].and_then(|m| of_pod(m, id, cx))
+                    }
                     "cpu" => usage::cpu(cx.world(), cx.model(), id, scrape, window),
                     "memory" => usage::memory(cx.world(), cx.model(), id, scrape)
                         .map(|bytes| bytes.saturating_mul(1000)),
@@ -204,7 +222,15 @@ fn state(hpa: &HpaModel, model: &Model) -> State {
         .iter()
         .map(|m| pod_request(&template.object.spec, &m.name, m.container.as_deref()))
         .collect();
-    State { spec, requests, history: History::default(), last: None }
+    let served_by = spec
+        .metrics
+        .iter()
+        .map(|m| match m.source {
+            Source::Resource | Source::ContainerResource => None,
+            _ => model.metrics.iter().position(|known| known.name == m.name),
+        })
+        .collect();
+    State { spec, requests, served_by, history: History::default(), last: None }
 }
 
 fn phase(phase: Phase) -> PodPhase {
@@ -213,6 +239,40 @@ fn phase(phase: Phase) -> PodPhase {
         Phase::Running => PodPhase::Running,
         Phase::Succeeded => PodPhase::Succeeded,
         Phase::Failed => PodPhase::Failed,
+    }
+}
+
+/// Thousandths of a metric, as the adapter serves it.
+fn in_all(metric: usize, cx: &Cx<'_>) -> Option<i64> {
+    match &cx.model().metrics[metric].source {
+        MetricSource::Values(points, age) => {
+            let at = SimTime::ZERO + cx.now().since(SimTime::ZERO).saturating_sub(*age);
+            let after = points.partition_point(|p| p.0 <= at);
+            Some(points.get(after.checked_sub(1)?)?.1)
+        }
+        MetricSource::Service(service, measure) => {
+            let load = &cx.machines().load[*service];
+            let value = match measure {
+                Measure::RequestsPerSecond => load.offered,
+                Measure::Waiting => load.backlog,
+                Measure::LatencySeconds => load.latency,
+            };
+            Some((value * 1000.0) as i64)
+        }
+    }
+}
+
+/// Thousandths of a metric of one pod: its share of a Service's, if it serves requests.
+fn of_pod(metric: usize, id: PodId, cx: &Cx<'_>) -> Option<i64> {
+    let all = in_all(metric, cx)?;
+    match cx.model().metrics[metric].source {
+        MetricSource::Service(service, measure) => {
+            let serves = cx.machines().pod(id)?.serving_since <= cx.now();
+            let pods = i64::from(cx.machines().load[service].alive.max(1));
+            let shared = measure != Measure::LatencySeconds;
+            serves.then_some(if shared { all / pods } else { all })
+        }
+        MetricSource::Values(..) => cx.api().pods.get(id)?.is_ready().then_some(all),
     }
 }
 

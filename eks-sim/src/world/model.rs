@@ -62,6 +62,8 @@ pub struct Model {
     pub service_order: Vec<Id<ServiceModel>>,
     /// HPAs.
     pub hpas: IdVec<HpaModel, HpaModel>,
+    /// Custom and external metrics.
+    pub metrics: Vec<MetricModel>,
     /// VPAs.
     pub vpas: IdVec<VpaModel, VpaModel>,
     /// Disruption budgets.
@@ -462,6 +464,35 @@ pub struct HpaModel {
     pub object: k8s::HorizontalPodAutoscaler,
     /// What it scales.
     pub target: Id<WorkloadModel>,
+}
+
+/// A custom or external metric.
+#[derive(Clone, Debug)]
+pub struct MetricModel {
+    /// Name.
+    pub name: String,
+    /// Where its values come from.
+    pub source: MetricSource,
+}
+
+/// Where the values of a metric come from.
+#[derive(Clone, Debug)]
+pub enum MetricSource {
+    /// Thousandths from each time on, and their age when they are read.
+    Values(Vec<(SimTime, i64)>, Span),
+    /// A Service.
+    Service(Id<ServiceModel>, Measure),
+}
+
+/// What a metric tells of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Requests that reach it, per second.
+    RequestsPerSecond,
+    /// Requests that wait.
+    Waiting,
+    /// Mean time in the system.
+    LatencySeconds,
 }
 
 /// A VerticalPodAutoscaler.

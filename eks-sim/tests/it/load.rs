@@ -51,7 +51,7 @@ metadata: {{name: {name}}}
 spec:
   manifests: [app.yaml]
   cluster:
-    nodeGroups: [{{name: main, instanceTypes: [m6i.4xlarge], min: 3, max: 3, desired: 3}}]
+    nodeGroups: [{{name: main, instanceTypes: [m6i.4xlarge], minSize: 3, maxSize: 3, desiredSize: 3}}]
 {spec}"
     );
     let loaded = eks_sim::spec::load_scenario_text("test", &text, &folder, &[])
@@ -313,4 +313,43 @@ fn a_day_costs_few_events_whatever_the_number_of_requests() {
     }
     assert!(events[0] < 30_000, "{events:?}");
     assert!(events[1] < events[0] + events[0] / 4, "{events:?}");
+}
+
+#[test]
+fn hpas_read_custom_and_external_metrics() {
+    let metric = |kind: &str, name: &str, value: u32| {
+        format!(
+            "{{type: {kind}, {}: {{metric: {{name: {name}}}, \
+             target: {{type: AverageValue, averageValue: {value}}}}}}}",
+            kind.to_lowercase()
+        )
+    };
+    for (metric, want) in
+        [(metric("External", "queue", 50), vec![2, 10]), (metric("Pods", "requests", 40), vec![6])]
+    {
+        let hpa = format!(
+            "apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {{name: web}}
+spec:
+  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: web}}
+  minReplicas: 1
+  maxReplicas: 20
+  behavior: {{scaleUp: {{policies: [{{type: Pods, value: 20, periodSeconds: 15}}]}}}}
+  metrics: [{metric}]
+"
+        );
+        let spec = "  duration: 20m
+  metrics:
+  - {name: queue, values: [{at: 0s, value: 60}, {at: 10m, value: 500}], delay: 30s}
+  - {name: requests, of: Service/web}
+  traffic:
+  - to: Service/web
+    rate: {constant: 240/s}
+";
+        let model = model("custom", &(app("web", 1, "100m", "") + &hpa), spec);
+        let (mut sim, mut seen) = (Sim::new(model, 0), Scalings::default());
+        sim.run(&mut seen);
+        assert_eq!(seen.0, want, "{metric}");
+    }
 }

@@ -151,10 +151,12 @@ impl Services {
         self.book_open_ends(end, world);
         if let Some(mean) = self.latencies.mean() {
             put("latency_seconds_mean", mean);
+            let all = self.latencies.histogram();
+            let seconds = |p: f64| all.quantile(p).map_or(f64::NAN, |ns| ns as f64 / 1e9);
             for (name, p) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {
-                put(&format!("latency_seconds_{name}"), self.latencies.quantile(p));
+                put(&format!("latency_seconds_{name}"), seconds(p));
             }
-            put("latency_seconds_max", self.latencies.quantile(1.0));
+            put("latency_seconds_max", seconds(1.0));
         }
         let recovery: Vec<f64> = self
             .faults

@@ -7,6 +7,7 @@ mod addons;
 mod cluster;
 mod faults;
 mod karpenter;
+mod metrics;
 mod objects;
 mod pods;
 mod traffic;
@@ -120,6 +121,7 @@ fn lower(
         services: IdVec::new(),
         service_order: Vec::new(),
         hpas: IdVec::new(),
+        metrics: Vec::new(),
         vpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
@@ -137,6 +139,7 @@ fn lower(
     objects::budgets(&all, &mut model);
     karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
     traffic::lower(scenario, folder, &mut model, errors);
+    metrics::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     objects::trace(scenario, folder, &mut model, errors);
     Some(model)
