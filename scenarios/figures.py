@@ -42,7 +42,7 @@ SHIPPED = {
         ("ip_exhaustion_seconds", "time in which a subnet refused addresses"),
         ("pods_address_refused", "pods refused an address"), ("ip_free_min", "fewest free addresses of a subnet"),
         ("replicas_max", "pods Ready, most"), ("served_ratio", "requests served"),
-    ], "addresses"),
+    ], "workloads"),
     "batch-night": (["spot", "always-on"], [
         ("jobs_succeeded", "Jobs done"), ("job_seconds_mean", "a Job, mean"), ("job_seconds_max", "the longest Job"),
         ("pod_startup_seconds_p95", "a pod's start, 95th percentile"), ("nodes_max", "nodes, most"),
