@@ -386,7 +386,8 @@ fn resize(pod: PodId, cx: &mut Cx<'_>) {
     let (old, new) = (cx.api().size_of(p, model), cx.api().shapes.get(shape).size);
     let row = &cx.api().nodes[node];
     let (cpu, memory) = cx.api().requested_on(node, model);
-    let never = new.request_cpu > row.allocatable_cpu || new.request_memory > row.allocatable_memory;
+    let never =
+        new.request_cpu > row.allocatable_cpu || new.request_memory > row.allocatable_memory;
     let fits = cpu + new.request_cpu <= row.allocatable_cpu + old.request_cpu
         && memory + new.request_memory <= row.allocatable_memory + old.request_memory;
     let status = match (never, fits) {

@@ -91,7 +91,9 @@ impl Vpa {
         let share = cx.draw(Stream::MetricsPhase, 0);
         self.scrape_phase = Span::from_secs_f64(settings.scrape_period.secs_f64() * share);
         let periods = [settings.vpa_recommender_period, settings.vpa_updater_period];
-        for (i, (period, event)) in periods.into_iter().zip([Event::Recommend, Event::Update]).enumerate() {
+        for (i, (period, event)) in
+            periods.into_iter().zip([Event::Recommend, Event::Update]).enumerate()
+        {
             let key = engine::draws::key(&[engine::draws::key_str("vpa"), i as u64]);
             let phase = period.secs_f64() * cx.draw(Stream::ControllerPhase, key);
             cx.after(Span::from_secs_f64(phase), wake(event));
@@ -128,10 +130,7 @@ impl Vpa {
 
     /// The last recommendation of each container of a VPA, with the containers' names.
     #[must_use]
-    pub fn recommendation(
-        &self,
-        vpa: Id<VpaModel>,
-    ) -> Vec<(&str, Option<Recommendation>)> {
+    pub fn recommendation(&self, vpa: Id<VpaModel>) -> Vec<(&str, Option<Recommendation>)> {
         let Some(state) = self.states.get(vpa.index()) else { return Vec::new() };
         state.names.iter().map(String::as_str).zip(state.recommended.iter().copied()).collect()
     }
@@ -175,9 +174,8 @@ impl Vpa {
         let views = views(pod, &state.names, cx);
         let seen = seen_mut(&mut state.pods, id, state.names.len());
         // The largest container is the one whose limit was reached.
-        let largest = (0..views.len()).max_by(|&a, &b| {
-            state.shares[a].total_cmp(&state.shares[b]).then(b.cmp(&a))
-        });
+        let largest = (0..views.len())
+            .max_by(|&a, &b| state.shares[a].total_cmp(&state.shares[b]).then(b.cmp(&a)));
         let Some(c) = largest else { return };
         let request = views[c].requests.memory.unwrap_or(0);
         let change = seen.windows[c].oom(at, request, config.memory_interval, &config.oom);
@@ -242,7 +240,8 @@ impl Vpa {
         for at in order {
             let candidate = &live[at];
             let Some(seen) = state.pods.get(&slot(candidate.id)) else { continue };
-            let decision = in_place_decision(&candidate.view(seen, state, &group, &self.update, cx));
+            let decision =
+                in_place_decision(&candidate.view(seen, state, &group, &self.update, cx));
             match decision {
                 InPlaceDecision::Approved => {
                     group.disrupt(candidate.pending);
@@ -294,11 +293,8 @@ impl Candidate {
     fn new(id: PodId, pod: &Pod, state: &State, now: SimTime, cx: &Cx<'_>) -> Self {
         let views = views(pod, &state.names, cx);
         let capped = capped(&views, state);
-        let terminations = pod.last_oom.map(|(_, run)| Termination {
-            oom_killed: true,
-            run,
-            observed: true,
-        });
+        let terminations =
+            pod.last_oom.map(|(_, run)| Termination { oom_killed: true, run, observed: true });
         Self {
             id,
             pending: pod.phase == Phase::Pending,
@@ -353,11 +349,7 @@ const fn slot(pod: PodId) -> (u32, u32) {
     (pod.slot(), pod.generation())
 }
 
-fn seen_mut(
-    pods: &mut BTreeMap<(u32, u32), Seen>,
-    pod: PodId,
-    containers: usize,
-) -> &mut Seen {
+fn seen_mut(pods: &mut BTreeMap<(u32, u32), Seen>, pod: PodId, containers: usize) -> &mut Seen {
     pods.entry(slot(pod)).or_insert_with(|| Seen {
         pod,
         last_cpu: SimTime::ZERO,
@@ -366,10 +358,7 @@ fn seen_mut(
     })
 }
 
-fn pods_of<'a>(
-    workloads: &'a [Id<Workload>],
-    api: &'a Api,
-) -> impl Iterator<Item = PodId> + 'a {
+fn pods_of<'a>(workloads: &'a [Id<Workload>], api: &'a Api) -> impl Iterator<Item = PodId> + 'a {
     let sets = workloads.iter().flat_map(|&w| &api.workloads[w].sets);
     sets.flat_map(|&s| api.sets[s].pods.iter().copied())
 }
@@ -401,9 +390,8 @@ fn template_views<'a>(template: &Template, names: &'a [String]) -> Vec<Container
 /// The recommendations as far as they apply to a pod.
 fn capped<'a>(views: &[ContainerView<'a>], state: &State) -> Vec<Named<'a, Recommendation>> {
     let named = views.iter().zip(&state.recommended);
-    let named: Vec<Named<'a, Recommendation>> = named
-        .filter_map(|(v, r)| r.map(|value| Named { container: v.name, value }))
-        .collect();
+    let named: Vec<Named<'a, Recommendation>> =
+        named.filter_map(|(v, r)| r.map(|value| Named { container: v.name, value })).collect();
     let policy = |name: &str| {
         let at = state.names.iter().position(|n| n == name);
         at.map_or_else(ContainerPolicy::default, |at| state.policies[at])

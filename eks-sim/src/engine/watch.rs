@@ -257,9 +257,7 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
         Request::RecommendVpa { vpa, shape } => {
             draws::key(&[17, u64::from(vpa.raw()), u64::from(shape.raw())])
         }
-        Request::ResizePod { pod: p, shape } => {
-            draws::key(&[18, pod(p), u64::from(shape.raw())])
-        }
+        Request::ResizePod { pod: p, shape } => draws::key(&[18, pod(p), u64::from(shape.raw())]),
         Request::Resized { pod: p } => draws::key(&[19, pod(p)]),
     }
 }

@@ -1,9 +1,7 @@
 //! Facts ([`Change`]) and wishes ([`Request`]).
 
 use super::cloud::{Instance, LaunchFailure};
-use super::model::{
-    BudgetModel, CronModel, GroupModel, ServiceModel, SubnetModel, VpaModel, Zone,
-};
+use super::model::{BudgetModel, CronModel, GroupModel, ServiceModel, SubnetModel, VpaModel, Zone};
 use super::nodes::SystemTaint;
 use super::shapes::Shape;
 use super::{Hpa, Node, NodeCondition, PodId, Set, Workload};

@@ -71,9 +71,8 @@ impl Shapes {
         base: &Template,
         containers: &[ContainerShape],
     ) -> Id<Shape> {
-        let amounts = |c: &ContainerShape| {
-            [c.requests.cpu, c.requests.memory, c.limits.cpu, c.limits.memory]
-        };
+        let amounts =
+            |c: &ContainerShape| [c.requests.cpu, c.requests.memory, c.limits.cpu, c.limits.memory];
         let key = (template.raw(), containers.iter().map(amounts).collect());
         if let Some(&id) = self.index.get(&key) {
             return id;
@@ -93,9 +92,8 @@ impl Shapes {
             }
         }
         let requests = pod_requests(&object.spec);
-        let sum = |of: fn(&ContainerShape) -> Option<i64>| {
-            containers.iter().map(of).sum::<Option<i64>>()
-        };
+        let sum =
+            |of: fn(&ContainerShape) -> Option<i64>| containers.iter().map(of).sum::<Option<i64>>();
         let size = PodSize {
             request_cpu: requests.get("cpu").map_or(MilliCpu::ZERO, |q| q.milli_cpu()),
             request_memory: requests.get("memory").map_or(Bytes::ZERO, |q| q.bytes()),

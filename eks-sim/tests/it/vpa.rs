@@ -53,11 +53,7 @@ impl Observer for Counts {
 }
 
 /// Runs it; gives the counts, and CPU and memory requests and memory limits of the web pods.
-fn run(
-    name: &str,
-    manifests: &str,
-    spec: &str,
-) -> (Counts, Vec<(i64, i64, Option<i64>)>) {
+fn run(name: &str, manifests: &str, spec: &str) -> (Counts, Vec<(i64, i64, Option<i64>)>) {
     let model = model(name, manifests, spec);
     let (mut sim, mut counts) = (Sim::new(model, 0), Counts::default());
     let diagnosis = sim.run(&mut counts);
@@ -93,7 +89,8 @@ fn modes_act_as_documented() {
     for (mode, evicted, resized) in
         [("Off", 0, 0), ("Initial", 0, 0), ("Recreate", 4, 0), ("InPlaceOrRecreate", 0, 4)]
     {
-        let (counts, sizes) = run(&format!("vpa-{}", mode.to_lowercase()), &app(mode, resources), LOAD);
+        let (counts, sizes) =
+            run(&format!("vpa-{}", mode.to_lowercase()), &app(mode, resources), LOAD);
         assert_eq!(counts.evicted, evicted, "{mode}: evicted");
         assert!(counts.resized >= resized, "{mode}: {} resized", counts.resized);
         assert_eq!(counts.resized == 0, resized == 0, "{mode}: resized");
@@ -102,7 +99,12 @@ fn modes_act_as_documented() {
             if evicted + resized == 0 {
                 assert_eq!(cpu, 100, "{mode}");
             } else {
-                assert!(wanted.contains(&(cpu as f64)), "{mode}: {cpu} m");
+                // While others are evicted the rest carries more, which the first samples show.
+                let high = if evicted > 0 { 3.0 } else { 1.0 };
+                assert!(
+                    (wanted.start..wanted.end * high).contains(&(cpu as f64)),
+                    "{mode}: {cpu} m"
+                );
                 // The least a pod gets.
                 assert_eq!(memory, 250 << 20, "{mode}");
             }
@@ -112,8 +114,7 @@ fn modes_act_as_documented() {
 
 #[test]
 fn kills_for_memory_raise_the_recommendation() {
-    let resources =
-        "{requests: {cpu: 500m, memory: 100Mi}, limits: {memory: 150Mi}}";
+    let resources = "{requests: {cpu: 500m, memory: 100Mi}, limits: {memory: 150Mi}}";
     let spec = "  duration: 6h
   workloads: [{for: Deployment/web, idleMemory: 50Mi, memory: {growthPerHour: 100Mi}}]
 ";

@@ -107,7 +107,8 @@ impl Traffic {
             _ => return,
         }
         if let Some(m) = cx.machines_mut().pod_mut(id) {
-            m.serving_since = if wanted { m.serving_since.min(now) } else { crate::units::SimTime::NEVER };
+            m.serving_since =
+                if wanted { m.serving_since.min(now) } else { crate::units::SimTime::NEVER };
         }
         self.touch(service);
         if let Some(node) = cx.api().pods.get(id).and_then(|p| p.node) {

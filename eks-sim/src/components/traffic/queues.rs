@@ -119,11 +119,8 @@ impl State {
         all.seconds = seconds;
         if seconds > 0.0 {
             let served = all.served.max(f64::MIN_POSITIVE);
-            self.own_past = Passage {
-                mean: mean / served,
-                sd: sqrt(variance / served),
-                drift: drift / served,
-            };
+            self.own_past =
+                Passage { mean: mean / served, sd: sqrt(variance / served), drift: drift / served };
         }
         self.totals.add(&all);
     }
@@ -260,11 +257,7 @@ fn arrive(
 }
 
 /// Success and time in the system with all calls. Returns whether repeated requests will change.
-fn pass_back(
-    id: Id<ServiceModel>,
-    states: &mut IdVec<ServiceModel, State>,
-    model: &Model,
-) -> bool {
+fn pass_back(id: Id<ServiceModel>, states: &mut IdVec<ServiceModel, State>, model: &Model) -> bool {
     let Some(traffic) = &model.services[id].traffic else { return false };
     let state = &states[id];
     let mut success = state.own_success;

@@ -69,11 +69,7 @@ fn source(
             Some(MetricSource::Service(service, measure))
         }
         _ => {
-            errors.error(
-                path,
-                "a metric needs either `values` or `of`",
-                "write one of the two",
-            );
+            errors.error(path, "a metric needs either `values` or `of`", "write one of the two");
             None
         }
     }
