@@ -1,7 +1,7 @@
 //! The closed list of who can be woken. Each component owns its own enum.
 
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, faults, hpa, kubelet, node_lifecycle, scheduler,
+    cluster_autoscaler, control_plane, ec2, faults, hpa, karpenter, kubelet, node_lifecycle, scheduler,
     traffic, volumes, vpc_cni, workloads,
 };
 
@@ -22,6 +22,8 @@ pub enum Event {
     Hpa(hpa::Event),
     /// Cluster Autoscaler.
     ClusterAutoscaler(cluster_autoscaler::Event),
+    /// Karpenter.
+    Karpenter(karpenter::Event),
     /// EC2 and its Auto Scaling groups.
     Ec2(ec2::Event),
     /// VPC CNI daemons.
@@ -48,6 +50,7 @@ impl Event {
             Self::NodeLifecycle(_) => "node-lifecycle",
             Self::Hpa(_) => "horizontal-pod-autoscaler",
             Self::ClusterAutoscaler(_) => "cluster-autoscaler",
+            Self::Karpenter(_) => "karpenter",
             Self::Ec2(_) => "ec2",
             Self::VpcCni(_) => "vpc-cni",
             Self::Volumes(_) => "volumes",

@@ -8,7 +8,7 @@ use super::event::Event;
 use super::watch::fan_out;
 use crate::components::{
     cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
-    hpa::HpaController, kubelet::Kubelets, node_lifecycle::NodeLifecycle, scheduler::Scheduler,
+    hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, node_lifecycle::NodeLifecycle, scheduler::Scheduler,
     traffic::Traffic, volumes::Volumes, vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
@@ -32,6 +32,8 @@ pub struct View<'a> {
     pub scheduler: &'a Scheduler,
     /// The HPA controller, for its reasons.
     pub hpa: &'a HpaController,
+    /// Karpenter, for its reasons.
+    pub karpenter: &'a Karpenter,
 }
 
 /// No observer at all.
@@ -63,6 +65,7 @@ struct Components {
     node_lifecycle: NodeLifecycle,
     hpa: HpaController,
     cluster_autoscaler: ClusterAutoscaler,
+    karpenter: Karpenter,
     ec2: Ec2,
     vpc_cni: VpcCni,
     traffic: Traffic,
@@ -83,6 +86,7 @@ impl Sim {
             node_lifecycle: NodeLifecycle::default(),
             hpa: HpaController::new(&model),
             cluster_autoscaler: ClusterAutoscaler::new(&model),
+            karpenter: Karpenter::new(&model),
             ec2: Ec2::default(),
             vpc_cni: VpcCni::new(&model),
             traffic: Traffic::new(&model),
@@ -131,6 +135,7 @@ impl Sim {
         c.workloads.start(cx);
         c.hpa.start(cx);
         c.cluster_autoscaler.start(cx);
+        c.karpenter.start(cx);
         c.faults.start(cx);
         self.publish(now, observer);
     }
@@ -148,6 +153,7 @@ impl Sim {
             Event::NodeLifecycle(e) => c.node_lifecycle.handle(e, cx),
             Event::Hpa(e) => c.hpa.handle(e, cx),
             Event::ClusterAutoscaler(e) => c.cluster_autoscaler.handle(e, cx),
+            Event::Karpenter(e) => c.karpenter.handle(e, cx),
             Event::Ec2(e) => c.ec2.handle(e, cx),
             Event::VpcCni(e) => c.vpc_cni.handle(e, cx),
             Event::Volumes(e) => c.volumes.handle(e, cx),
@@ -163,6 +169,7 @@ impl Sim {
             model: &self.model,
             scheduler: &self.components.scheduler,
             hpa: &self.components.hpa,
+            karpenter: &self.components.karpenter,
         };
         for change in &self.changes {
             self.digest.change(now, change);

@@ -4,7 +4,7 @@
 use super::draws;
 use super::event::Event;
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, hpa, kubelet, node_lifecycle, scheduler, traffic,
+    cluster_autoscaler, control_plane, ec2, hpa, karpenter, kubelet, node_lifecycle, scheduler, traffic,
     volumes, vpc_cni, workloads,
 };
 use crate::units::Span;
@@ -18,6 +18,9 @@ pub(super) fn fan_out(
     push: &mut impl FnMut(Span, Event),
 ) {
     let watch = model.settings.watch_delay;
+    if model.karpenter.is_some() {
+        fan_out_karpenter(change, world, model, push);
+    }
     match change {
         Change::PodCreated(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodAdded(p)));
@@ -95,6 +98,42 @@ pub(super) fn fan_out(
         }
         _ => fan_out_cloud(change, world, model, push),
     }
+}
+
+/// What Karpenter is told.
+fn fan_out_karpenter(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    use karpenter::Event as K;
+    let watch = model.settings.watch_delay;
+    let (delay, event) = match change {
+        Change::PodUnschedulable(p) => (watch, K::PodPending(p)),
+        Change::PodBound(p)
+        | Change::PodDeleting(p, _)
+        | Change::PodSucceeded(p)
+        | Change::PodFailed(p)
+        | Change::PodDeleted(p) => (watch, K::PodMoved(p)),
+        // DaemonSet pods that come up may end a node's start.
+        Change::PodReady(p) => {
+            let Some(pod) = world.api.pods.get(p) else { return };
+            match pod.node.filter(|_| model.templates[pod.template].daemon) {
+                Some(node) => (watch, K::NodeChanged(node)),
+                None => return,
+            }
+        }
+        Change::NodeRegistered(n)
+        | Change::NodeConditionChanged(n)
+        | Change::NodeTainted(n, _, _) => (watch, K::NodeChanged(n)),
+        Change::NodeDeleted(n) => (watch, K::NodeGone(n)),
+        Change::InstanceTerminated(i) => (Span::ZERO, K::InstanceGone(i)),
+        Change::SpotNotice(i) => (Span::ZERO, K::SpotNotice(i)),
+        Change::FleetAnswered(f) => (Span::ZERO, K::Answered(f)),
+        _ => return,
+    };
+    push(delay, Event::Karpenter(event));
 }
 
 /// The part of [`fan_out`] about AWS, load and faults.

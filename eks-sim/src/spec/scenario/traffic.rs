@@ -179,4 +179,17 @@ pub struct WorkloadBehaviorSpec {
     /// Memory an idle pod uses (default 60 % of its request).
     #[serde(default)]
     pub idle_memory: Option<Quantity>,
+    /// Changes of `spec.replicas` at set times, as somebody makes them by hand.
+    #[serde(default)]
+    pub scale: Vec<ScaleSpec>,
+}
+
+/// A change of `spec.replicas`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScaleSpec {
+    /// Time since the start.
+    pub at: Span,
+    /// Replicas from then on.
+    pub replicas: u32,
 }

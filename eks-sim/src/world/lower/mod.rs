@@ -116,6 +116,7 @@ fn lower(
         images: IdVec::new(),
         templates: IdVec::new(),
         workloads: IdVec::new(),
+        scalings: Vec::new(),
         cron_jobs: IdVec::new(),
         services: IdVec::new(),
         service_order: Vec::new(),
@@ -131,6 +132,7 @@ fn lower(
     let all = addons::with_addons(manifests, &spec.cluster, errors);
     objects::services(&all, &mut model);
     objects::workloads(&all, scenario, &mut model, errors);
+    objects::scalings(scenario, &mut model, errors);
     objects::hpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
