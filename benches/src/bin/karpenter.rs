@@ -47,14 +47,13 @@ impl Twister {
         let mut s = [0_u32; 624];
         s[0] = 19_650_218;
         for i in 1..624 {
-            s[i] = 1_812_433_253_u32
-                .wrapping_mul(s[i - 1] ^ (s[i - 1] >> 30))
-                .wrapping_add(i as u32);
+            s[i] =
+                1_812_433_253_u32.wrapping_mul(s[i - 1] ^ (s[i - 1] >> 30)).wrapping_add(i as u32);
         }
         let mut i = 1;
         for _ in 0..624 {
-            s[i] = (s[i] ^ (s[i - 1] ^ (s[i - 1] >> 30)).wrapping_mul(1_664_525))
-                .wrapping_add(seed);
+            s[i] =
+                (s[i] ^ (s[i - 1] ^ (s[i - 1] >> 30)).wrapping_mul(1_664_525)).wrapping_add(seed);
             i += 1;
             if i >= 624 {
                 s[0] = s[623];
@@ -160,16 +159,8 @@ fn types(max_vcpu: u32) -> Vec<InstanceType> {
             Some(InstanceType {
                 name: t.name.to_owned(),
                 requirements,
-                capacity: amounts(
-                    i64::from(t.vcpu?) * 1000,
-                    t.memory?.raw(),
-                    i64::from(size.pods),
-                ),
-                allocatable: amounts(
-                    size.cpu.raw(),
-                    size.memory_mib * MIB,
-                    i64::from(size.pods),
-                ),
+                capacity: amounts(i64::from(t.vcpu?) * 1000, t.memory?.raw(), i64::from(size.pods)),
+                allocatable: amounts(size.cpu.raw(), size.memory_mib * MIB, i64::from(size.pods)),
                 offerings: ZONES.iter().map(offering).collect(),
             })
         })
@@ -221,8 +212,7 @@ impl World {
         };
         let list = deployments(pods, 1);
         let classes: Vec<PodClass> = list.iter().map(|d| class(d.0, d.1)).collect();
-        let requests =
-            classes.iter().filter_map(|c| catalog.resources(&c.requests)).collect();
+        let requests = classes.iter().filter_map(|c| catalog.resources(&c.requests)).collect();
         let nodes = Vec::new();
         let counts = list.iter().map(|d| d.2).collect();
         (Self { catalog, pools: [pool], classes, requests, nodes, launched: 0 }, counts)
@@ -421,9 +411,8 @@ fn step(world: &mut World) -> bool {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |i: usize, default: usize| {
-        arguments.get(i).and_then(|t| t.parse().ok()).unwrap_or(default)
-    };
+    let number =
+        |i: usize, default: usize| arguments.get(i).and_then(|t| t.parse().ok()).unwrap_or(default);
     let verb = arguments.first().map_or("up", String::as_str);
     let max_vcpu = number(2, if verb == "cost" { 16 } else { 0 });
     let (mut world, counts) = World::new(number(1, 10_000), max_vcpu as u32);

@@ -1,8 +1,8 @@
 //! The closed list of who can be woken. Each component owns its own enum.
 
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, faults, hpa, karpenter, kubelet, node_lifecycle, scheduler,
-    traffic, volumes, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, faults, hpa, karpenter, kubelet, node_lifecycle,
+    scheduler, traffic, volumes, vpc_cni, workloads,
 };
 
 /// Something that happens to one component at one instant.

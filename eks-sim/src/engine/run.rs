@@ -8,8 +8,9 @@ use super::event::Event;
 use super::watch::fan_out;
 use crate::components::{
     cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
-    hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, node_lifecycle::NodeLifecycle, scheduler::Scheduler,
-    traffic::Traffic, volumes::Volumes, vpc_cni::VpcCni, workloads::Workloads,
+    hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, node_lifecycle::NodeLifecycle,
+    scheduler::Scheduler, traffic::Traffic, volumes::Volumes, vpc_cni::VpcCni,
+    workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
 use crate::units::SimTime;
@@ -183,6 +184,12 @@ impl Sim {
                 self.world.api.forget_pod(pod);
             }
         }
+    }
+
+    /// Karpenter, for its reasons.
+    #[must_use]
+    pub const fn karpenter(&self) -> &Karpenter {
+        &self.components.karpenter
     }
 
     fn bound_reached(&mut self, now: SimTime) -> Option<&'static str> {

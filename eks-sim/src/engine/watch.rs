@@ -4,8 +4,8 @@
 use super::draws;
 use super::event::Event;
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, hpa, karpenter, kubelet, node_lifecycle, scheduler, traffic,
-    volumes, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, hpa, karpenter, kubelet, node_lifecycle, scheduler,
+    traffic, volumes, vpc_cni, workloads,
 };
 use crate::units::Span;
 use crate::world::{Change, Client, Model, PodId, Request, World};

@@ -162,11 +162,7 @@ impl Karpenter {
         self.disruption.changed = true;
     }
 
-    fn still_good(
-        &mut self,
-        proposal: Proposal,
-        cx: &mut Cx<'_>,
-    ) -> Option<(Vec<ClaimId>, Found)> {
+    fn still_good(&mut self, proposal: Proposal, cx: &mut Cx<'_>) -> Option<(Vec<ClaimId>, Found)> {
         let mut ready = self.candidates(proposal.method, cx);
         ready.retain(|r| proposal.claims.contains(&r.id));
         if proposal.method == Method::Emptiness {
@@ -273,8 +269,7 @@ impl Karpenter {
         cx: &mut Cx<'_>,
         search: impl FnOnce(&PassInput<'_>, &[PassCandidate<'_>], &mut Solver<'_>) -> T,
     ) -> T {
-        let pending: Vec<Pending<'static>> =
-            self.waiting(cx).into_iter().map(|(_, p)| p).collect();
+        let pending: Vec<Pending<'static>> = self.waiting(cx).into_iter().map(|(_, p)| p).collect();
         let mut pods: Vec<Vec<Pending<'static>>> = Vec::with_capacity(ready.len());
         for r in ready {
             let of = r.pods.iter().filter_map(|&p| self.pending_pod(p, cx)).collect();
@@ -339,7 +334,8 @@ impl Karpenter {
         pods.filter_map(|pod| {
             let p = cx.api().pods.get(pod).filter(|p| is_reschedulable(p, cx.model()))?;
             let t = &cx.model().templates[p.template];
-            let deletion = t.object.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost");
+            let deletion =
+                t.object.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost");
             Some((eviction_cost(deletion.map(String::as_str), Some(t.priority)), pod))
         })
         .unzip()
@@ -401,7 +397,8 @@ impl Karpenter {
         let pool = &Self::rules(cx).pools[claim.pool];
         let live = || pods.iter().filter_map(|&p| cx.api().pods.get(p));
         let protected_pod = live().any(|p| {
-            let mark = cx.model().templates[p.template].object.metadata.annotations.get(DO_NOT_DISRUPT);
+            let mark =
+                cx.model().templates[p.template].object.metadata.annotations.get(DO_NOT_DISRUPT);
             do_not_disrupt(mark.map(String::as_str), p.started, cx.now())
         });
         let pdb_blocks = live().any(|p| {
@@ -467,7 +464,8 @@ impl Karpenter {
         }
         let pass::Command { decision, replacement, claim, .. } = found;
         let (Decision::Replace { filter, .. }, Some(new)) = (decision, claim) else {
-            let why = if method == Method::Emptiness { Ending::Empty } else { Ending::Underutilized };
+            let why =
+                if method == Method::Emptiness { Ending::Empty } else { Ending::Underutilized };
             for id in claims {
                 self.end(id, why, cx);
             }

@@ -1,10 +1,10 @@
 //! What Karpenter can say about its decisions.
 
-use super::state::ClaimId;
 use super::Karpenter;
+use super::state::ClaimId;
 use crate::k8s::StringMap;
-use crate::policy::karpenter::offerings::{CapacityType, cheapest_price};
 use crate::policy::karpenter::disruption::offering_filter;
+use crate::policy::karpenter::offerings::{CapacityType, cheapest_price};
 use crate::units::{Id, SimTime};
 use crate::world::cloud::Instance;
 use crate::world::{Model, Node, PodId};

@@ -8,14 +8,13 @@ use crate::engine::{self, Cx};
 use crate::policy::karpenter::disruption::offering_filter;
 use crate::policy::karpenter::lifecycle::{REGISTRATION_TIMEOUT, UNAVAILABLE_OFFERING_TTL};
 use crate::policy::karpenter::offerings::{
-    CapacityType, MAX_LAUNCH_TYPES, PricedType, capacity_type, order_by_price,
-    spot_offering_filter,
+    CapacityType, MAX_LAUNCH_TYPES, PricedType, capacity_type, order_by_price, spot_offering_filter,
 };
 use crate::units::Id;
+use crate::world::Change;
 use crate::world::cloud::{Fleet, LaunchFailure};
 use crate::world::karpenter::NodePoolModel;
 use crate::world::model::{SubnetModel, Zone};
-use crate::world::Change;
 use std::sync::Arc;
 
 pub(super) const fn karpenter_capacity(bought: catalog::CapacityType) -> CapacityType {
@@ -169,9 +168,9 @@ impl Karpenter {
         let model = cx.model();
         Arc::make_mut(&mut self.catalog).set_available(|name, kind, zone| {
             let Some(zone) = zone_of(zone, model) else { return false };
-            !unavailable.keys().any(|(n, k, z)| {
-                *z == zone && n.is_none_or(|n| n == name && *k == kind)
-            })
+            !unavailable
+                .keys()
+                .any(|(n, k, z)| *z == zone && n.is_none_or(|n| n == name && *k == kind))
         });
     }
 }

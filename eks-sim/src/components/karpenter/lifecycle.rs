@@ -265,8 +265,7 @@ fn waiting_for(node: Id<Node>, cx: &Cx<'_>) -> Vec<(EvictionGroup, PodId)> {
             let p = cx.api().pods.get(pod)?;
             let t = &cx.model().templates[p.template];
             let stuck = p.is_terminating() && p.deleting + t.grace + STUCK <= cx.now();
-            if !super::state::takes_room(p) || stuck || fit::tolerates(&t.object.spec, &disrupted)
-            {
+            if !super::state::takes_room(p) || stuck || fit::tolerates(&t.object.spec, &disrupted) {
                 return None;
             }
             let class = t.object.spec.priority_class_name.as_deref();

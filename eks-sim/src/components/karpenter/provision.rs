@@ -3,9 +3,9 @@
 use super::state::{Claim, ClaimId, is_reschedulable};
 use super::{Event, Karpenter, wake};
 use crate::engine::Cx;
-use crate::policy::karpenter::solve::{Input, Pending, Placement, Solution, Solver};
 use crate::policy::karpenter::requirements::Requirements;
 use crate::policy::karpenter::solve::Resources;
+use crate::policy::karpenter::solve::{Input, Pending, Placement, Solution, Solver};
 use crate::units::{Id, SimTime, Span};
 use crate::world::PodId;
 use crate::world::karpenter::NodePoolModel;
@@ -38,7 +38,7 @@ impl Karpenter {
         self.requeue_at = SimTime::NEVER;
         self.forget_settled(cx);
         let waiting: Vec<PodId> = self.pending.iter().copied().collect();
-        let mut fresh = false;
+        let mut fresh = !self.homeless_soon(cx).is_empty();
         for pod in waiting {
             fresh |= self.in_window.insert(pod);
         }
@@ -67,7 +67,7 @@ impl Karpenter {
         self.in_window.clear();
         self.forget_settled(cx);
         self.provision(cx);
-        if !self.pending.is_empty() {
+        if !self.pending.is_empty() || !self.homeless_soon(cx).is_empty() {
             self.requeue_at = cx.now() + cx.model().settings.karpenter.pod_requeue;
             cx.at(self.requeue_at, wake(Event::Requeue));
         }
@@ -79,9 +79,7 @@ impl Karpenter {
         leaving
             .filter_map(|&c| self.claims[c].node)
             .flat_map(|n| cx.api().nodes[n].pods.iter().copied())
-            .filter(|&p| {
-                cx.api().pods.get(p).is_some_and(|pod| is_reschedulable(pod, cx.model()))
-            })
+            .filter(|&p| cx.api().pods.get(p).is_some_and(|pod| is_reschedulable(pod, cx.model())))
             .collect()
     }
 
@@ -92,10 +90,7 @@ impl Karpenter {
         let mut keyed: Vec<(u64, PodId)> =
             pods.into_iter().filter_map(|p| Some((cx.api().pods.get(p)?.key, p))).collect();
         keyed.sort_unstable();
-        keyed
-            .into_iter()
-            .filter_map(|(_, pod)| Some((pod, self.pending_pod(pod, cx)?)))
-            .collect()
+        keyed.into_iter().filter_map(|(_, pod)| Some((pod, self.pending_pod(pod, cx)?))).collect()
     }
 
     pub(super) fn pending_pod(&mut self, pod: PodId, cx: &Cx<'_>) -> Option<Pending<'static>> {

@@ -8,8 +8,8 @@ use crate::policy::karpenter::options::PreferencePolicy;
 use crate::policy::karpenter::requirements::{
     HOSTNAME, Requirement, Requirements, ZONE, is_well_known,
 };
-use crate::policy::karpenter::solve::{ExistingNode, PodClass, Pool, Resources};
 use crate::policy::karpenter::solve::constraints::tolerates_all;
+use crate::policy::karpenter::solve::{ExistingNode, PodClass, Pool, Resources};
 use crate::units::{Id, SimTime, Span};
 use crate::world::cloud::{Fleet, Instance};
 use crate::world::karpenter::{KarpenterModel, NodePoolModel};
@@ -225,7 +225,8 @@ impl Karpenter {
         }
         for id in self.live.clone() {
             let claim = &self.claims[id];
-            if claim.node.is_none() && !claim.is_leaving()
+            if claim.node.is_none()
+                && !claim.is_leaving()
                 && let (Some((row, _, _)), Some(instance)) = (claim.launched, claim.instance)
             {
                 nodes.push(self.on_its_way(id, row, instance, cx));
@@ -242,10 +243,10 @@ impl Karpenter {
         let instance = &cx.cloud().instances[row.instance];
         let t = instance.group_type(model);
         let (overhead, _) = self.overhead(instance.group.raw(), instance.type_index, t);
-        let mut available =
-            self.catalog.resources(&row.object.status.allocatable).unwrap_or_else(|| {
-                core::iter::repeat_n(0, self.catalog.width()).collect()
-            });
+        let mut available = self
+            .catalog
+            .resources(&row.object.status.allocatable)
+            .unwrap_or_else(|| core::iter::repeat_n(0, self.catalog.width()).collect());
         let mut daemons: Resources = core::iter::repeat_n(0, available.len()).collect();
         let mut counts: BTreeMap<usize, u32> = BTreeMap::new();
         let mut ports = Vec::new();

@@ -171,9 +171,8 @@ fn cron_job(object: &k8s::CronJob, l: &mut Lowering<'_>) {
 /// Changes of replicas by hand.
 pub(super) fn scalings(scenario: &Scenario, model: &mut Model, errors: &mut Errors) {
     for (i, behavior) in scenario.spec.workloads.iter().enumerate() {
-        let hit = |w: &WorkloadModel| {
-            pods::names(&behavior.target, w.kind.name(), &w.namespace, &w.name)
-        };
+        let hit =
+            |w: &WorkloadModel| pods::names(&behavior.target, w.kind.name(), &w.namespace, &w.name);
         let targets: Vec<Id<WorkloadModel>> =
             model.workloads.iter().filter(|(_, w)| hit(w)).map(|(id, _)| id).collect();
         if targets.is_empty() && !behavior.scale.is_empty() {

@@ -201,8 +201,7 @@ impl Catalog {
     pub fn set_available(&mut self, available: impl Fn(&str, CapacityType, &str) -> bool) {
         for kind in &mut self.types {
             for offering in &mut kind.offerings {
-                offering.available =
-                    available(&kind.name, offering.capacity_type, &offering.zone);
+                offering.available = available(&kind.name, offering.capacity_type, &offering.zone);
             }
         }
         self.index_offerings();
