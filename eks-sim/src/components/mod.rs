@@ -6,6 +6,7 @@ pub mod control_plane;
 pub mod ec2;
 pub mod faults;
 pub mod hpa;
+pub mod karpenter;
 pub mod kubelet;
 pub mod node_lifecycle;
 pub mod scheduler;

@@ -8,8 +8,9 @@ use super::event::Event;
 use super::watch::fan_out;
 use crate::components::{
     cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
-    hpa::HpaController, kubelet::Kubelets, node_lifecycle::NodeLifecycle, scheduler::Scheduler,
-    traffic::Traffic, volumes::Volumes, vpa::Vpa, vpc_cni::VpcCni, workloads::Workloads,
+    hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, node_lifecycle::NodeLifecycle,
+    scheduler::Scheduler, traffic::Traffic, volumes::Volumes, vpa::Vpa, vpc_cni::VpcCni,
+    workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
 use crate::units::SimTime;
@@ -34,6 +35,8 @@ pub struct View<'a> {
     pub hpa: &'a HpaController,
     /// Cluster Autoscaler, for its reasons.
     pub cluster_autoscaler: &'a ClusterAutoscaler,
+    /// Karpenter, for its reasons.
+    pub karpenter: &'a Karpenter,
 }
 
 /// No observer at all.
@@ -67,6 +70,7 @@ struct Components {
     hpa: HpaController,
     vpa: Vpa,
     cluster_autoscaler: ClusterAutoscaler,
+    karpenter: Karpenter,
     ec2: Ec2,
     vpc_cni: VpcCni,
     traffic: Traffic,
@@ -88,6 +92,7 @@ impl Sim {
             hpa: HpaController::new(&model),
             vpa: Vpa::new(&model),
             cluster_autoscaler: ClusterAutoscaler::new(&model),
+            karpenter: Karpenter::new(&model),
             ec2: Ec2::default(),
             vpc_cni: VpcCni::new(&model),
             traffic: Traffic::new(&model),
@@ -147,6 +152,7 @@ impl Sim {
         c.hpa.start(cx);
         c.vpa.start(cx);
         c.cluster_autoscaler.start(cx);
+        c.karpenter.start(cx);
         c.faults.start(cx);
         self.publish(now, observer);
     }
@@ -165,6 +171,7 @@ impl Sim {
             Event::Hpa(e) => c.hpa.handle(e, cx),
             Event::Vpa(e) => c.vpa.handle(e, cx),
             Event::ClusterAutoscaler(e) => c.cluster_autoscaler.handle(e, cx),
+            Event::Karpenter(e) => c.karpenter.handle(e, cx),
             Event::Ec2(e) => c.ec2.handle(e, cx),
             Event::VpcCni(e) => c.vpc_cni.handle(e, cx),
             Event::Volumes(e) => c.volumes.handle(e, cx),
@@ -181,6 +188,7 @@ impl Sim {
             scheduler: &self.components.scheduler,
             hpa: &self.components.hpa,
             cluster_autoscaler: &self.components.cluster_autoscaler,
+            karpenter: &self.components.karpenter,
         };
         for change in &self.changes {
             self.digest.change(now, change);
@@ -194,6 +202,12 @@ impl Sim {
                 self.world.api.forget_pod(pod);
             }
         }
+    }
+
+    /// Karpenter, for its reasons.
+    #[must_use]
+    pub const fn karpenter(&self) -> &Karpenter {
+        &self.components.karpenter
     }
 
     fn bound_reached(&mut self, now: SimTime) -> Option<&'static str> {
@@ -247,6 +261,7 @@ impl Sim {
             scheduler: &self.components.scheduler,
             hpa: &self.components.hpa,
             cluster_autoscaler: &self.components.cluster_autoscaler,
+            karpenter: &self.components.karpenter,
         }
     }
     /// The state.

@@ -4,8 +4,8 @@
 use super::draws;
 use super::event::Event;
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, hpa, kubelet, node_lifecycle, scheduler, traffic,
-    volumes, vpa, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, hpa, karpenter, kubelet, node_lifecycle, scheduler,
+    traffic, volumes, vpa, vpc_cni, workloads,
 };
 use crate::units::Span;
 use crate::world::{Change, Client, Model, PodId, Request, World};
@@ -19,6 +19,9 @@ pub(super) fn fan_out(
 ) {
     if model.cluster_autoscaler.is_some() {
         fan_out_autoscaler(change, world, model.settings.watch_delay, push);
+    }
+    if model.karpenter.is_some() {
+        fan_out_karpenter(change, world, model, push);
     }
     fan_out_objects(change, world, model, push);
 }
@@ -124,6 +127,42 @@ fn fan_out_objects(
         }
         _ => fan_out_cloud(change, world, model, push),
     }
+}
+
+/// What Karpenter is told.
+fn fan_out_karpenter(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    use karpenter::Event as K;
+    let watch = model.settings.watch_delay;
+    let (delay, event) = match change {
+        Change::PodUnschedulable(p) => (watch, K::PodPending(p)),
+        Change::PodBound(p)
+        | Change::PodDeleting(p, _)
+        | Change::PodSucceeded(p)
+        | Change::PodFailed(p)
+        | Change::PodDeleted(p) => (watch, K::PodMoved(p)),
+        // DaemonSet pods that come up may end a node's start.
+        Change::PodReady(p) => {
+            let Some(pod) = world.api.pods.get(p) else { return };
+            match pod.node.filter(|_| model.templates[pod.template].daemon) {
+                Some(node) => (watch, K::NodeChanged(node)),
+                None => return,
+            }
+        }
+        Change::NodeRegistered(n)
+        | Change::NodeConditionChanged(n)
+        | Change::NodeTainted(n, _, _) => (watch, K::NodeChanged(n)),
+        Change::NodeDeleted(n) => (watch, K::NodeGone(n)),
+        Change::InstanceTerminated(i) => (Span::ZERO, K::InstanceGone(i)),
+        Change::SpotNotice(i) => (Span::ZERO, K::SpotNotice(i)),
+        Change::FleetAnswered(f) => (Span::ZERO, K::Answered(f)),
+        _ => return,
+    };
+    push(delay, Event::Karpenter(event));
 }
 
 /// The part of [`fan_out`] about AWS, load and faults.

@@ -54,6 +54,8 @@ pub struct Model {
     pub templates: IdVec<Template, Template>,
     /// Workloads that exist from the start.
     pub workloads: IdVec<WorkloadModel, WorkloadModel>,
+    /// Changes of replicas by hand: when, what, how many.
+    pub scalings: Vec<(SimTime, Id<WorkloadModel>, u32)>,
     /// CronJobs.
     pub cron_jobs: IdVec<CronModel, CronModel>,
     /// Services.

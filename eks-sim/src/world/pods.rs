@@ -1,10 +1,11 @@
 //! Pods, as etcd holds them.
 
-use super::model::Template;
+use super::model::{ClaimModel, Template};
 use super::owners::Set;
 use super::shapes::Shape;
 use super::table::Handle;
-use super::{Api, Node};
+use super::{Api, Model, Node};
+use crate::units::key::{key, key_str};
 use crate::units::{Id, SimTime, Span};
 
 /// Reference to a pod.
@@ -122,6 +123,27 @@ impl Api {
         });
         self.sets[set].pods.push(pod);
         pod
+    }
+
+    /// The pod's claims: position in its template, and the key of the volume.
+    #[must_use]
+    pub fn volumes_of(&self, pod: PodId, model: &Model) -> Vec<(usize, u64)> {
+        let Some(p) = self.pods.get(pod) else { return Vec::new() };
+        let claims = &model.templates[p.template].claims;
+        if claims.is_empty() {
+            return Vec::new();
+        }
+        let workload = self.sets[p.set].workload;
+        let owner = &model.workloads[self.workloads[workload].model];
+        let volume = |claim: &ClaimModel| {
+            let name = key_str(&claim.name);
+            if claim.per_pod {
+                key(&[owner.key, name, u64::from(p.ordinal)])
+            } else {
+                key(&[key_str(&owner.namespace), name])
+            }
+        };
+        claims.iter().map(volume).enumerate().collect()
     }
 
     /// Writes the binding. Returns whether the pod could be bound.

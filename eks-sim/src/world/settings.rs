@@ -19,6 +19,8 @@ pub struct Settings {
     pub controller_limit: (f64, f64),
     /// `karpenter.client_qps`, `client_burst`.
     pub karpenter_limit: (f64, f64),
+    /// Times of Karpenter's loops.
+    pub karpenter: KarpenterSettings,
     /// `failure.etcd_member_replace`.
     pub etcd_repair: Dist,
     /// `failure.api_server_replace`.
@@ -117,6 +119,17 @@ pub struct Settings {
     pub force_detach: Span,
 }
 
+/// Times of Karpenter's loops.
+#[derive(Clone, Copy, Debug)]
+pub struct KarpenterSettings {
+    /// `karpenter.disruption_poll`.
+    pub disruption_poll: Span,
+    /// `karpenter.disruption_repeat`.
+    pub disruption_repeat: Span,
+    /// `karpenter.pod_requeue`.
+    pub pod_requeue: Span,
+}
+
 impl Settings {
     /// Reads all constants.
     ///
@@ -142,6 +155,11 @@ impl Settings {
                 d.f64("karpenter.client_qps"),
                 d.i64("karpenter.client_burst") as f64,
             ),
+            karpenter: KarpenterSettings {
+                disruption_poll: d.span("karpenter.disruption_poll"),
+                disruption_repeat: d.span("karpenter.disruption_repeat"),
+                pod_requeue: d.span("karpenter.pod_requeue"),
+            },
             etcd_repair: dist(d, "failure.etcd_member_replace")?,
             api_server_repair: dist(d, "failure.api_server_replace")?,
             scheduler_cycle: d.span("scheduler.cycle_time"),

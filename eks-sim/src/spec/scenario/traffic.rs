@@ -247,6 +247,9 @@ pub struct WorkloadBehaviorSpec {
     /// Memory that grows while its containers run; at the limit they are killed and restarted.
     #[serde(default)]
     pub memory: Option<MemorySpec>,
+    /// Changes of `spec.replicas` at set times, as somebody makes them by hand.
+    #[serde(default)]
+    pub scale: Vec<ScaleSpec>,
 }
 
 /// Memory that grows, as with a leak or a cache.
@@ -255,4 +258,14 @@ pub struct WorkloadBehaviorSpec {
 pub struct MemorySpec {
     /// Growth per hour of the containers' running time.
     pub growth_per_hour: Quantity,
+}
+
+/// A change of `spec.replicas`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScaleSpec {
+    /// Time since the start.
+    pub at: Span,
+    /// Replicas from then on.
+    pub replicas: u32,
 }

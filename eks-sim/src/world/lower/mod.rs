@@ -117,6 +117,7 @@ fn lower(
         images: IdVec::new(),
         templates: IdVec::new(),
         workloads: IdVec::new(),
+        scalings: Vec::new(),
         cron_jobs: IdVec::new(),
         services: IdVec::new(),
         service_order: Vec::new(),
@@ -134,6 +135,7 @@ fn lower(
     let all = addons::with_addons(manifests, &spec.cluster, errors);
     objects::services(&all, &mut model);
     objects::workloads(&all, scenario, &mut model, errors);
+    objects::scalings(scenario, &mut model, errors);
     objects::hpas(&all, &mut model, errors);
     objects::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);

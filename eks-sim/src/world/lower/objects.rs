@@ -212,6 +212,27 @@ pub(super) fn vpas(manifests: &Manifests, model: &mut Model, errors: &mut Errors
     }
 }
 
+/// Changes of replicas by hand.
+pub(super) fn scalings(scenario: &Scenario, model: &mut Model, errors: &mut Errors) {
+    for (i, behavior) in scenario.spec.workloads.iter().enumerate() {
+        let hit =
+            |w: &WorkloadModel| pods::names(&behavior.target, w.kind.name(), &w.namespace, &w.name);
+        let targets: Vec<Id<WorkloadModel>> =
+            model.workloads.iter().filter(|(_, w)| hit(w)).map(|(id, _)| id).collect();
+        if targets.is_empty() && !behavior.scale.is_empty() {
+            errors.error(
+                format!("workloads[{i}].for"),
+                format!("no workload is called `{}`", behavior.target),
+                "write for example `Deployment/web` or `Deployment/shop/web`",
+            );
+        }
+        for step in &behavior.scale {
+            let at = SimTime::ZERO + step.at;
+            model.scalings.extend(targets.iter().map(|&w| (at, w, step.replicas)));
+        }
+    }
+}
+
 pub(super) fn hpas(manifests: &Manifests, model: &mut Model, errors: &mut Errors) {
     for hpa in &manifests.hpas {
         let meta = &hpa.object.metadata;
