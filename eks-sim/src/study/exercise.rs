@@ -327,8 +327,7 @@ impl Exercise {
     /// When the answer has the wrong form, or as [`Exercise::key`].
     pub fn grade(&self, answer: &str) -> Result<Grade, ExerciseError> {
         let answer = answer.trim();
-        let refuse =
-            || ExerciseError::Answer { answer: answer.to_owned(), wanted: self.wanted() };
+        let refuse = || ExerciseError::Answer { answer: answer.to_owned(), wanted: self.wanted() };
         let known = |id: &str| self.spec.choices.iter().any(|c| c.id.eq_ignore_ascii_case(id));
         let number = match &self.spec.numeric {
             Some(numeric) => Some(number_of(answer, &numeric.unit).ok_or_else(refuse)?),

@@ -60,8 +60,12 @@ fn render(shipped: &Shipped) -> String {
     text.push_str("; EKS_SIM_BLESS=1 cargo test -p eks-sim --test it golden\n");
     for o in &outcomes {
         assert_eq!(o.diagnosis, None, "{}", shipped.name);
-        writeln!(text, "replication {} digest {:016x} events {}", o.replication, o.digest, o.events)
-            .unwrap();
+        writeln!(
+            text,
+            "replication {} digest {:016x} events {}",
+            o.replication, o.digest, o.events
+        )
+        .unwrap();
     }
     for (i, column) in columns().iter().enumerate() {
         write!(text, "{:28}", column.name()).unwrap();

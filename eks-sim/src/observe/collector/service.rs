@@ -4,8 +4,8 @@ use super::super::integral::Integral;
 use super::latency::LatencyMixture;
 use crate::engine::View;
 use crate::units::{Id, IdVec, SimTime, Span};
-use crate::world::model::ServiceModel;
 use crate::world::machines::Passage;
+use crate::world::model::ServiceModel;
 use crate::world::{Change, Model, World};
 
 /// Served share at which a Service counts as recovered.
@@ -34,7 +34,7 @@ pub(super) struct Services {
 pub(super) struct Load {
     pub(super) external: f64,
     pub(super) success: f64,
-        pub(super) cores: f64,
+    pub(super) cores: f64,
     pub(super) offered: f64,
     /// Since when these hold.
     since: SimTime,
@@ -142,11 +142,7 @@ impl Services {
         self.cpu.finish(end).0
     }
 
-    pub(super) fn finish(
-        &mut self,
-        end: SimTime,
-        world: &World,
-        put: &mut impl FnMut(&str, f64)) {
+    pub(super) fn finish(&mut self, end: SimTime, world: &World, put: &mut impl FnMut(&str, f64)) {
         self.advance(end);
         put("requests_offered", self.offered);
         put("requests_lost", (self.offered - self.served).max(0.0));
