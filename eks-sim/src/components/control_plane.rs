@@ -6,12 +6,14 @@
 //! of the control plane.
 
 use crate::engine::{self, ApiWriter, Cx, Stream};
+use crate::policy::vpa::UpdateMode;
 use crate::policy::workloads::{Budget, BudgetStatus, Eviction, EvictionPod, PodPhase, evict};
 use crate::units::{Id, SimTime, Span};
 use crate::world::cloud::{Instance, Member};
-use crate::world::model::{BudgetModel, CronModel, WorkloadKind, WorkloadModel};
+use crate::world::model::{BudgetModel, CronModel, VpaModel, WorkloadKind, WorkloadModel};
 use crate::world::nodes::SystemTaint;
 use crate::world::owners::JobState;
+use crate::world::shapes::Shape;
 use crate::world::{
     Change, Client, Hpa, Model, Node, NodeCondition, Phase, PodId, PodReport, Reason, Request, Set,
     Workload,
@@ -144,6 +146,23 @@ impl ControlPlane {
                     cx.emit(Change::NodeDeleted(node));
                 }
             }
+            Request::RecommendVpa { vpa, shape } => {
+                cx.api_mut(&self.writer).vpas[vpa] = Some(shape);
+                cx.emit(Change::VpaRecommended(vpa));
+            }
+            Request::ResizePod { pod, shape } => {
+                if let Some(p) = cx.api_mut(&self.writer).pods.get_mut(pod) {
+                    p.resizing = Some(shape);
+                    cx.emit(Change::PodResizing(pod));
+                }
+            }
+            Request::Resized { pod } => {
+                let Some(p) = cx.api_mut(&self.writer).pods.get_mut(pod) else { return };
+                if let Some(shape) = p.resizing.take() {
+                    p.shape = Some(shape);
+                    cx.emit(Change::PodResized(pod));
+                }
+            }
             Request::CreateJob { cron } => self.create_job(cron, cx),
             Request::FinishJob { job, succeeded } => self.finish_job(job, succeeded, cx),
         }
@@ -162,7 +181,11 @@ impl ControlPlane {
             u64::from(ordinal),
             u64::from(owner.created),
         ]);
+        let shape = model.vpa.and_then(|v| admitted(v, cx));
         let pod = cx.api_mut(&self.writer).create_pod(set, ordinal, key, now);
+        if let Some(p) = cx.api_mut(&self.writer).pods.get_mut(pod) {
+            p.shape = shape;
+        }
         cx.emit(Change::PodCreated(pod));
     }
 
@@ -245,9 +268,33 @@ impl ControlPlane {
     }
 
     fn remove_pod(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        self.count_finished(pod, cx);
         if cx.api_mut(&self.writer).detach_pod(pod) {
             self.disrupted.retain(|&(_, p)| p != pod);
             cx.emit(Change::PodDeleted(pod));
+        }
+    }
+
+    /// A Job's finished pod goes: its status keeps the count (upstream's tracking by finalizers).
+    fn count_finished(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let Some(p) = cx.api().pods.get(pod) else { return };
+        let (phase, ordinal, ended) = (p.phase, p.ordinal, p.changed());
+        let set = &cx.api().sets[p.set];
+        let (workload, listed) = (set.workload, set.pods.contains(&pod));
+        if !listed {
+            return;
+        }
+        let Some(job) = cx.api_mut(&self.writer).workloads[workload].job.as_mut() else { return };
+        match phase {
+            Phase::Succeeded => {
+                job.succeeded += 1;
+                job.done_indexes.push(ordinal);
+            }
+            Phase::Failed => {
+                job.failed += 1;
+                job.last_failure = job.last_failure.max(Some(ended));
+            }
+            _ => {}
         }
     }
 
@@ -262,11 +309,20 @@ impl ControlPlane {
         let change = match report {
             PodReport::Ready | PodReport::Unready => {
                 let ready = report == PodReport::Ready;
+                // A status is written whole: one that overtakes the report of the start has it.
+                let starts = ready && !terminating && p.started == SimTime::NEVER;
+                if starts {
+                    p.started = now;
+                }
                 if (ready && terminating) || !api.set_ready(pod, ready, now) {
                     return;
                 }
+                if starts {
+                    cx.emit(Change::PodStarted(pod));
+                }
                 if ready { Change::PodReady(pod) } else { Change::PodUnready(pod) }
             }
+            PodReport::Started if p.started != SimTime::NEVER => return,
             PodReport::Started => {
                 p.phase = Phase::Running;
                 p.started = now;
@@ -275,6 +331,15 @@ impl ControlPlane {
             PodReport::Restarted => {
                 p.restarts += 1;
                 Change::PodRestarted(pod)
+            }
+            PodReport::OomKilled => {
+                p.restarts += 1;
+                p.last_oom = Some((now, now.since(p.started)));
+                if api.set_ready(pod, false, now) {
+                    cx.emit(Change::PodUnready(pod));
+                }
+                cx.emit(Change::PodRestarted(pod));
+                Change::PodOomKilled(pod)
             }
             PodReport::Succeeded | PodReport::Failed => {
                 let well = report == PodReport::Succeeded;
@@ -478,6 +543,13 @@ impl ControlPlane {
             cx.emit(Change::ApiAvailability(available));
         }
     }
+}
+
+/// What the VPA's admission gives a new pod.
+fn admitted(vpa: Id<VpaModel>, cx: &Cx<'_>) -> Option<Id<Shape>> {
+    let policy = cx.model().vpas[vpa].object.spec.update_policy.as_ref();
+    let mode = UpdateMode::lower(policy.and_then(|p| p.update_mode.as_deref()))?;
+    cx.api().vpas[vpa].filter(|_| mode.admits())
 }
 
 /// The node object of an instance, as its kubelet registers it.

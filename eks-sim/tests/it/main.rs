@@ -1,6 +1,7 @@
 //! Integration tests of the library, in one binary.
-mod load;
 mod exercises;
 mod golden;
+mod load;
 mod spec_broken;
 mod spec_real;
+mod vpa;

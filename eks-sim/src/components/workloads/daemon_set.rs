@@ -32,7 +32,14 @@ impl Workloads {
         let mut have: Vec<u32> = e.ordinals.clone();
         let mut surplus: Vec<PodId> = Vec::new();
         for &id in &cx.api().sets[set].pods {
-            let Some(pod) = cx.api().pods.get(id).filter(|p| p.is_active()) else { continue };
+            let Some(pod) = cx.api().pods.get(id) else { continue };
+            if pod.is_terminating() && !have.contains(&pod.ordinal) {
+                // Its successor waits until it is gone.
+                have.push(pod.ordinal);
+            }
+            if !pod.is_active() {
+                continue;
+            }
             let node = Id::new(pod.ordinal);
             let gone = !cx.api().nodes[node].exists();
             if eligible.contains(&node) && !have.contains(&pod.ordinal) {

@@ -78,7 +78,8 @@ impl Services {
 
     /// Cores used by requests now.
     pub(super) const fn cpu_now(&self) -> f64 {
-        self.cpu.value()
+        // Differences of floats may leave a trace below zero.
+        self.cpu.value().max(0.0)
     }
 
     pub(super) fn observe(&mut self, now: SimTime, change: &Change, view: &View<'_>) {
@@ -150,10 +151,12 @@ impl Services {
         self.book_open_ends(end, world);
         if let Some(mean) = self.latencies.mean() {
             put("latency_seconds_mean", mean);
+            let all = self.latencies.histogram();
+            let seconds = |p: f64| all.quantile(p).map_or(f64::NAN, |ns| ns as f64 / 1e9);
             for (name, p) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {
-                put(&format!("latency_seconds_{name}"), self.latencies.quantile(p));
+                put(&format!("latency_seconds_{name}"), seconds(p));
             }
-            put("latency_seconds_max", self.latencies.quantile(1.0));
+            put("latency_seconds_max", seconds(1.0));
         }
         let recovery: Vec<f64> = self
             .faults

@@ -13,8 +13,8 @@ pub mod sharing_queue;
 #[cfg(test)]
 mod tests;
 
-pub use queueing::{Discipline, SteadyState};
 pub use markov::Markov;
+pub use queueing::{Discipline, SteadyState};
 pub use rate::RateProfile;
 pub use retry::Attempts;
 pub use sharing_queue::{Capacity, Flow, SharingQueue};

@@ -294,12 +294,7 @@ impl RateProfile {
 
     /// The constant piece from `at` on: its rate and its end. `factor` modulates the shape, not
     /// what spikes add.
-    pub fn piece(
-        &self,
-        at: SimTime,
-        factor: f64,
-        uniform: impl Fn(u64) -> f64,
-    ) -> (f64, SimTime) {
+    pub fn piece(&self, at: SimTime, factor: f64, uniform: impl Fn(u64) -> f64) -> (f64, SimTime) {
         let end = self.next_break(at);
         let mean = self.shape.mean(at, end);
         (self.disturb(mean * factor, at, uniform), end)

@@ -2,9 +2,9 @@
 
 use super::Errors;
 use crate::catalog::{
-    AmiFamily, CapacityType, Catalog, Defaults, InstanceType, MaxPodsRule, NodeAmounts, NodeResources, NodeSettings,
-    PodNetwork, Region, eks_version, eks_versions, extended_resources, node_resources,
-    spot_hazard_per_hour,
+    AmiFamily, CapacityType, Catalog, Defaults, InstanceType, MaxPodsRule, NodeAmounts,
+    NodeResources, NodeSettings, PodNetwork, Region, eks_version, eks_versions, extended_resources,
+    node_resources, spot_hazard_per_hour,
 };
 use crate::k8s::{self, ResourceList};
 use crate::policy::vpc_cni::Cidr;

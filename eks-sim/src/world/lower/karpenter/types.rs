@@ -6,9 +6,7 @@
 
 use crate::catalog::{Accelerators, Hypervisor, InstanceType, Region};
 use crate::k8s::StringMap;
-use crate::policy::karpenter::requirements::{
-    ARCH, INSTANCE_TYPE, OS, Requirement, Requirements,
-};
+use crate::policy::karpenter::requirements::{ARCH, INSTANCE_TYPE, OS, Requirement, Requirements};
 
 /// Prefix of the provider's labels.
 const AWS: &str = "karpenter.k8s.aws/instance-";

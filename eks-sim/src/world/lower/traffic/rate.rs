@@ -60,11 +60,7 @@ pub(super) fn profile(
 
 /// Random calm and busy times; nothing inside when there are none.
 #[expect(clippy::option_option, reason = "refused, or without modulation, or with")]
-pub(super) fn markov(
-    spec: &RateSpec,
-    path: &str,
-    errors: &mut Errors,
-) -> Option<Option<Markov>> {
+pub(super) fn markov(spec: &RateSpec, path: &str, errors: &mut Errors) -> Option<Option<Markov>> {
     let Some(m) = &spec.markov else { return Some(None) };
     match Markov::new(m.factor, m.busy, m.calm, m.calm_factor) {
         Ok(markov) => Some(Some(markov)),
@@ -80,9 +76,7 @@ fn refuse(
     path: &str,
     errors: &mut Errors,
 ) -> Option<RateProfile> {
-    built
-        .map_err(|e| errors.error(path, e.to_string(), "correct the rate"))
-        .ok()
+    built.map_err(|e| errors.error(path, e.to_string(), "correct the rate")).ok()
 }
 
 fn shape(
