@@ -51,10 +51,10 @@ SHIPPED = {
 }
 
 
-def number(value, spread):
+def number(value, spread, most):
     """As many digits as the spread leaves sense in."""
     if spread and spread > 0:
-        digits = max(0, min(6, 1 - int(f"{spread:e}".split("e")[1])))
+        digits = max(0, min(most, 1 - int(f"{spread:e}".split("e")[1])))
     else:
         digits = 0 if float(value).is_integer() else 2
     return f"{value:,.{digits}f}"
@@ -78,8 +78,12 @@ def shown(estimate, unit):
         after = " h"
     if mean and half / abs(mean) < 1e-6:
         half = 0.0
-    text = before + number(mean * scale, half * scale)
-    return text + (f" ± {before}{number(half * scale, half * scale)}" if half else "") + after
+    # Shares close to one need their digits, other values do not.
+    most = 6 if unit == "share" else 2
+    if half and number(half * scale, half * scale, most).strip("0.") == "":
+        half = 0.0
+    text = before + number(mean * scale, half * scale, most)
+    return text + (f" ± {before}{number(half * scale, half * scale, most)}" if half else "") + after
 
 
 def run(binary, name, variant, out):

@@ -24,6 +24,7 @@ const SHIPPED: &[Shipped] = &[
     Shipped { name: "etcd-quorum", sets: &[] },
     Shipped { name: "ip-exhaustion", sets: &[] },
     Shipped { name: "batch-night", sets: &[("duration", "12h")] },
+    Shipped { name: "karpenter-consolidation", sets: &[] },
 ];
 const REPLICATIONS: u32 = 2;
 /// Warnings that shipped scenarios may have: scenario, code.
@@ -136,6 +137,7 @@ goldens![
     etcd_quorum "etcd-quorum",
     ip_exhaustion "ip-exhaustion",
     batch_night "batch-night",
+    karpenter_consolidation "karpenter-consolidation",
 ];
 
 #[test]
