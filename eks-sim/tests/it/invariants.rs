@@ -416,11 +416,16 @@ fn stuck(id: PodId, pod: &Pod, now: SimTime, view: &View<'_>) -> Option<&'static
     if pod.is_terminating() {
         return (pod.deleting + template.grace + PATIENCE < now).then_some("does not end");
     }
-    let stage = world.machines.pod(id).map(|m| (m.stage, m.refusals));
+    let machine = world.machines.pod(id);
+    let stage = machine.map(|m| (m.stage, m.refusals));
+    // It may have waited for its address until a moment ago.
+    let fresh =
+        machine.is_some_and(|m| m.addressed != SimTime::NEVER && m.addressed + PATIENCE > now);
     match pod.phase {
         Phase::Pending if pod.bound + PATIENCE * 2 < now => match stage {
             Some((Stage::Address, refusals)) if refusals > 0 => None,
             Some((Stage::Volumes, _)) => None,
+            Some((Stage::Starting, _)) if fresh => None,
             _ => Some("does not start"),
         },
         Phase::Running if pod.started + PATIENCE * 2 < now && !pod.is_ready() => {
