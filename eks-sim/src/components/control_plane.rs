@@ -6,12 +6,14 @@
 //! of the control plane.
 
 use crate::engine::{self, ApiWriter, Cx, Stream};
+use crate::policy::vpa::UpdateMode;
 use crate::policy::workloads::{Budget, BudgetStatus, Eviction, EvictionPod, PodPhase, evict};
 use crate::units::{Id, SimTime, Span};
 use crate::world::cloud::{Instance, Member};
-use crate::world::model::{BudgetModel, CronModel, WorkloadKind, WorkloadModel};
+use crate::world::model::{BudgetModel, CronModel, VpaModel, WorkloadKind, WorkloadModel};
 use crate::world::nodes::SystemTaint;
 use crate::world::owners::JobState;
+use crate::world::shapes::Shape;
 use crate::world::{
     Change, Client, Hpa, Model, Node, NodeCondition, Phase, PodId, PodReport, Reason, Request, Set,
     Workload,
@@ -144,6 +146,23 @@ impl ControlPlane {
                     cx.emit(Change::NodeDeleted(node));
                 }
             }
+            Request::RecommendVpa { vpa, shape } => {
+                cx.api_mut(&self.writer).vpas[vpa] = Some(shape);
+                cx.emit(Change::VpaRecommended(vpa));
+            }
+            Request::ResizePod { pod, shape } => {
+                if let Some(p) = cx.api_mut(&self.writer).pods.get_mut(pod) {
+                    p.resizing = Some(shape);
+                    cx.emit(Change::PodResizing(pod));
+                }
+            }
+            Request::Resized { pod } => {
+                let Some(p) = cx.api_mut(&self.writer).pods.get_mut(pod) else { return };
+                if let Some(shape) = p.resizing.take() {
+                    p.shape = Some(shape);
+                    cx.emit(Change::PodResized(pod));
+                }
+            }
             Request::CreateJob { cron } => self.create_job(cron, cx),
             Request::FinishJob { job, succeeded } => self.finish_job(job, succeeded, cx),
         }
@@ -162,7 +181,11 @@ impl ControlPlane {
             u64::from(ordinal),
             u64::from(owner.created),
         ]);
+        let shape = model.vpa.and_then(|v| admitted(v, cx));
         let pod = cx.api_mut(&self.writer).create_pod(set, ordinal, key, now);
+        if let Some(p) = cx.api_mut(&self.writer).pods.get_mut(pod) {
+            p.shape = shape;
+        }
         cx.emit(Change::PodCreated(pod));
     }
 
@@ -308,6 +331,15 @@ impl ControlPlane {
             PodReport::Restarted => {
                 p.restarts += 1;
                 Change::PodRestarted(pod)
+            }
+            PodReport::OomKilled => {
+                p.restarts += 1;
+                p.last_oom = Some((now, now.since(p.started)));
+                if api.set_ready(pod, false, now) {
+                    cx.emit(Change::PodUnready(pod));
+                }
+                cx.emit(Change::PodRestarted(pod));
+                Change::PodOomKilled(pod)
             }
             PodReport::Succeeded | PodReport::Failed => {
                 let well = report == PodReport::Succeeded;
@@ -513,11 +545,19 @@ impl ControlPlane {
     }
 }
 
+/// What the VPA's admission gives a new pod.
+fn admitted(vpa: Id<VpaModel>, cx: &Cx<'_>) -> Option<Id<Shape>> {
+    let policy = cx.model().vpas[vpa].object.spec.update_policy.as_ref();
+    let mode = UpdateMode::lower(policy.and_then(|p| p.update_mode.as_deref()))?;
+    cx.api().vpas[vpa].filter(|_| mode.admits())
+}
+
 /// The node object of an instance, as its kubelet registers it.
 fn new_node(instance: Id<Instance>, cx: &Cx<'_>) -> Node {
     let row = &cx.cloud().instances[instance];
     let model = cx.model();
-    let group_type = &model.groups[row.group].types[row.type_index as usize];
+    let group = &model.groups[row.group];
+    let group_type = row.group_type(model);
     let mut object = group_type.node.clone();
     let [a, b, c, d] = row.address.to_be_bytes();
     let domain = if model.region == "us-east-1" {
@@ -530,11 +570,20 @@ fn new_node(instance: Id<Instance>, cx: &Cx<'_>) -> Node {
     labels.insert("kubernetes.io/hostname".to_owned(), name.clone());
     labels.insert("topology.kubernetes.io/zone".to_owned(), model.zones[row.zone].clone());
     labels.insert("topology.ebs.csi.aws.com/zone".to_owned(), model.zones[row.zone].clone());
+    labels.extend(row.labels.iter().flat_map(|l| (**l).clone()));
     object.metadata.name = name;
+    let mut taints = vec![SystemTaint::NotReady];
+    if !group.is_managed() {
+        taints.push(SystemTaint::KarpenterUnregistered);
+    }
+    if !group_type.startup_taints.is_empty() {
+        taints.push(SystemTaint::Startup);
+    }
     Node {
         instance,
         object: std::sync::Arc::new(object),
-        taints: vec![SystemTaint::NotReady],
+        taints,
+        startup_taints: group_type.startup_taints.as_slice().into(),
         condition: NodeCondition::NotReady,
         registered: cx.now(),
         first_ready: SimTime::NEVER,

@@ -1,15 +1,19 @@
-//! EC2 and the Auto Scaling groups of managed node groups.
+//! EC2: Auto Scaling groups of managed node groups, and CreateFleet calls.
 //!
 //! Desired size above the instances there are → launch into the zone with the fewest → API call,
 //! pending → running, boot, kubelet registers. A machine that crashes is found unhealthy after a
 //! while, terminated and replaced.
 
+mod fleet;
+
 use crate::engine::{self, Cx, Stream};
+use crate::k8s::StringMap;
 use crate::policy::vpc_cni::{Holding, Placement};
 use crate::units::{Id, SimTime, Span};
-use crate::world::cloud::{Group, Instance, InstanceState, LaunchFailure, Subnet};
+use crate::world::cloud::{Fleet, Group, Instance, InstanceState, LaunchFailure, Subnet};
 use crate::world::model::{GroupModel, SubnetModel, Zone};
 use crate::world::{Change, Client, Request};
+use std::sync::Arc;
 
 /// What can happen to EC2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,10 @@ pub enum Event {
     SetDesired(Id<GroupModel>, u32),
     /// Somebody terminates an instance and shrinks its group by one.
     Terminate(Id<Instance>),
+    /// Somebody calls CreateFleet.
+    CreateFleet(Id<Fleet>),
+    /// EC2 looks for capacity for a CreateFleet call.
+    FleetDue(Id<Fleet>),
     /// An instance runs.
     Running(Id<Instance>),
     /// Its kubelet registers.
@@ -60,7 +68,7 @@ impl Ec2 {
             .iter()
             .map(|(_, g)| Group { desired: g.desired, ..Group::default() })
             .collect();
-        for (group, g) in model.groups.iter() {
+        for (group, g) in model.groups.iter().filter(|(_, g)| g.is_managed()) {
             for _ in 0..g.desired {
                 match launch(group, cx) {
                     Ok(instance) => {
@@ -92,9 +100,12 @@ impl Ec2 {
                 if cx.cloud().instances[i].state != InstanceState::Terminated {
                     let desired = &mut cx.cloud_mut().groups[group].desired;
                     *desired = desired.saturating_sub(1);
-                    terminate(i, "scaled down", cx);
+                    let given = cx.cloud().instances[i].end_reason;
+                    terminate(i, if given.is_empty() { "scaled down" } else { given }, cx);
                 }
             }
+            Event::CreateFleet(f) => fleet::called(f, cx),
+            Event::FleetDue(f) => fleet::due(f, cx),
             Event::Running(i) => running(i, cx),
             Event::Register(i) => {
                 let row = &cx.cloud().instances[i];
@@ -103,8 +114,11 @@ impl Ec2 {
                 }
             }
             Event::Crashed(i) => {
-                let wait = cx.model().settings.instance_replace_delay;
-                cx.after(wait, wake(Event::Unhealthy(i)));
+                // Only an Auto Scaling group looks after the health of its instances.
+                if cx.model().groups[cx.cloud().instances[i].group].is_managed() {
+                    let wait = cx.model().settings.instance_replace_delay;
+                    cx.after(wait, wake(Event::Unhealthy(i)));
+                }
             }
             Event::Unhealthy(i) => {
                 if !cx.cloud().instances[i].alive {
@@ -115,6 +129,7 @@ impl Ec2 {
             Event::SpotNotice(i) => {
                 if cx.cloud().instances[i].state == InstanceState::Running {
                     let notice = cx.model().settings.spot_notice;
+                    cx.emit(Change::SpotNotice(i));
                     cx.after(notice, wake(Event::SpotReclaim(i)));
                 }
             }
@@ -129,6 +144,9 @@ impl Ec2 {
 }
 
 fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
+    if !cx.model().groups[group].is_managed() {
+        return;
+    }
     loop {
         let state = &cx.cloud().groups[group];
         if state.instances.len() as u32 >= state.desired {
@@ -188,40 +206,59 @@ fn launch(group: Id<GroupModel>, cx: &mut Cx<'_>) -> Result<Id<Instance>, Launch
     let serial = cx.cloud().groups[group].launched;
     let key = engine::draws::key(&[engine::draws::key_str(&g.name), u64::from(serial)]);
     for subnet in subnets {
-        let mut taken = Vec::new();
-        let space = &mut cx.cloud_mut().subnets[subnet].space;
-        let asked = space.take(Holding::NodePrimary, 1, &mut Placement::Sequential, &mut taken);
-        let (Ok(()), Some(&address)) = (asked, taken.first()) else {
-            cx.cloud_mut().subnets[subnet].refusals += 1;
-            cx.emit(Change::SubnetExhausted(subnet));
-            continue;
-        };
-        let now = cx.now();
-        let instance = cx.cloud_mut().instances.push(Instance {
-            group,
-            serial,
-            key,
-            type_index: 0,
-            subnet,
-            zone: model.subnets[subnet].zone,
-            state: InstanceState::Pending,
-            alive: true,
-            requested: now,
-            running: SimTime::NEVER,
-            terminated: SimTime::NEVER,
-            end_reason: "",
-            crashed: SimTime::NEVER,
-            address: address.into(),
-            node: None,
-        });
-        let state = &mut cx.cloud_mut().groups[group];
-        state.launched += 1;
-        state.instances.push(instance);
-        cx.emit(Change::InstanceRequested(instance));
-        cx.emit(Change::SubnetChanged(subnet));
-        return Ok(instance);
+        let wanted = Wanted { group, serial, key, type_index: 0, subnet, labels: None };
+        if let Some(instance) = start_instance(wanted, cx) {
+            cx.cloud_mut().groups[group].launched += 1;
+            return Ok(instance);
+        }
     }
     Err(LaunchFailure::InsufficientFreeAddressesInSubnet)
+}
+
+/// What is to be started.
+struct Wanted {
+    group: Id<GroupModel>,
+    serial: u32,
+    key: u64,
+    type_index: u32,
+    subnet: Id<SubnetModel>,
+    labels: Option<Arc<StringMap>>,
+}
+
+/// A pending instance, if the subnet has an address for it.
+fn start_instance(wanted: Wanted, cx: &mut Cx<'_>) -> Option<Id<Instance>> {
+    let Wanted { group, serial, key, type_index, subnet, labels } = wanted;
+    let mut taken = Vec::new();
+    let space = &mut cx.cloud_mut().subnets[subnet].space;
+    let asked = space.take(Holding::NodePrimary, 1, &mut Placement::Sequential, &mut taken);
+    let (Ok(()), Some(&address)) = (asked, taken.first()) else {
+        cx.cloud_mut().subnets[subnet].refusals += 1;
+        cx.emit(Change::SubnetExhausted(subnet));
+        return None;
+    };
+    let (now, zone) = (cx.now(), cx.model().subnets[subnet].zone);
+    let instance = cx.cloud_mut().instances.push(Instance {
+        group,
+        serial,
+        key,
+        type_index,
+        subnet,
+        zone,
+        state: InstanceState::Pending,
+        alive: true,
+        requested: now,
+        running: SimTime::NEVER,
+        terminated: SimTime::NEVER,
+        end_reason: "",
+        crashed: SimTime::NEVER,
+        address: address.into(),
+        node: None,
+        labels,
+    });
+    cx.cloud_mut().groups[group].instances.push(instance);
+    cx.emit(Change::InstanceRequested(instance));
+    cx.emit(Change::SubnetChanged(subnet));
+    Some(instance)
 }
 
 fn running(instance: Id<Instance>, cx: &mut Cx<'_>) {
@@ -245,8 +282,7 @@ fn running(instance: Id<Instance>, cx: &mut Cx<'_>) {
 /// Draws when a spot instance will be reclaimed, if that is within the run.
 fn spot_clock(instance: Id<Instance>, cx: &mut Cx<'_>) {
     let row = &cx.cloud().instances[instance];
-    let group = &cx.model().groups[row.group];
-    let hazard = group.types[row.type_index as usize].interruption_per_hour;
+    let hazard = row.group_type(cx.model()).interruption_per_hour;
     if !cx.model().settings.spot_interruptions || hazard <= 0.0 {
         return;
     }

@@ -28,6 +28,8 @@ pub enum Event {
     PodGone(PodId),
     /// A node came, changed or went.
     NodeChanged(Id<Node>),
+    /// A pod on a node has a new size.
+    PodResized(PodId),
     /// The next cycle.
     Cycle,
     /// A binding was refused.
@@ -53,6 +55,8 @@ pub struct Scheduler {
     queue: SchedulingQueue,
     classes: Vec<Option<ClassId>>,
     daemon_classes: FxHashMap<(Id<Template>, u32), ClassId>,
+    /// Classes of pods that differ from their template.
+    shape_classes: Vec<Option<ClassId>>,
     known: Vec<Option<Known>>,
     nodes: Vec<bool>,
     failures: Vec<Option<(PodId, Box<Unschedulable>)>>,
@@ -81,6 +85,7 @@ impl Scheduler {
             queue: SchedulingQueue::default(),
             classes: vec![None; model.templates.len()],
             daemon_classes: FxHashMap::default(),
+            shape_classes: Vec::new(),
             known: Vec::new(),
             nodes: Vec::new(),
             failures: Vec::new(),
@@ -126,6 +131,7 @@ impl Scheduler {
             Event::PodTerminating(p) => self.pod_terminating(p, cx),
             Event::PodGone(p) => self.pod_gone(p, cx),
             Event::NodeChanged(n) => self.node_changed(n, cx),
+            Event::PodResized(p) => self.pod_resized(p, cx),
             Event::Cycle => self.cycle(cx),
             Event::BindFailed(p) => self.bind_failed(p, cx),
             Event::Retry(p) => self.pod_added(p, cx),
@@ -167,10 +173,17 @@ impl Scheduler {
             self.daemon_classes.insert(key, class);
             return Some(class);
         }
-        let slot = &mut self.classes[p.template.index()];
+        let slot = match p.shape {
+            Some(shape) => {
+                let least = self.shape_classes.len().max(shape.index() + 1);
+                self.shape_classes.resize(least, None);
+                &mut self.shape_classes[shape.index()]
+            }
+            None => &mut self.classes[p.template.index()],
+        };
         if slot.is_none() {
             let labels = &template.object.metadata.labels;
-            let spec = &template.object.spec;
+            let spec = &cx.api().object_of(p, cx.model()).spec;
             let owner = template.owner.as_ref();
             *slot = Some(self.cache.class(&template.namespace, labels, owner, spec));
         }
@@ -238,6 +251,22 @@ impl Scheduler {
             self.queue.remove(pod.slot());
             self.cache.clear_nomination(pod.slot());
         }
+        self.go_on(cx);
+    }
+
+    fn pod_resized(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        let slot = pod.slot();
+        let Some(new) = self.class_of(pod, cx) else { return };
+        let Some(Some(k)) = self.known.get_mut(slot as usize) else { return };
+        let (old, Some(node)) = (k.class, k.node) else { return };
+        if k.pod != pod || old == new {
+            return;
+        }
+        k.class = new;
+        self.cache.remove_pod(slot);
+        self.cache.add_pod(slot, new, node, Some(now));
+        self.queue.on_event(&ClusterEvent::PodUpdated { old, new }, now, &self.cache);
         self.go_on(cx);
     }
 

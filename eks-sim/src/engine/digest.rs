@@ -48,6 +48,10 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::PodReady(p) => (8, 0, pod(p)),
         Change::PodUnready(p) => (9, 0, pod(p)),
         Change::PodRestarted(p) => (10, 0, pod(p)),
+        Change::PodOomKilled(p) => (50, 0, pod(p)),
+        Change::PodResizing(p) => (51, 0, pod(p)),
+        Change::PodResized(p) => (52, 0, pod(p)),
+        Change::VpaRecommended(v) => (53, 0, u64::from(v.raw())),
         Change::PodSucceeded(p) => (11, 0, pod(p)),
         Change::PodFailed(p) => (12, 0, pod(p)),
         Change::PodDeleting(p, r) => (13, r as u64, pod(p)),
@@ -85,9 +89,13 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::FaultBegan(i) => (43, 0, u64::from(i)),
         Change::TracePodArrived(i) => (47, 0, u64::from(i)),
         Change::VolumeCreated(p, i) => (48, u64::from(i), pod(p)),
+        Change::ScaleUpDecided(g, n) => (50, u64::from(n), u64::from(g.raw())),
         Change::SandboxWanted(p) => (44, 0, pod(p)),
         Change::VolumesMounted(p) => (49, 0, pod(p)),
         Change::VolumesWanted(p) => (45, 0, pod(p)),
+        Change::FleetWanted(f) => (50, 0, u64::from(f.raw())),
+        Change::FleetAnswered(f) => (51, 0, u64::from(f.raw())),
+        Change::SpotNotice(i) => (52, 0, u64::from(i.raw())),
         Change::MemberFails(etcd, m, ms) => {
             (46, u64::from(etcd), u64::from(m) << 32 | u64::from(ms))
         }

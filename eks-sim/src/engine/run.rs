@@ -8,8 +8,9 @@ use super::event::Event;
 use super::watch::fan_out;
 use crate::components::{
     cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
-    hpa::HpaController, kubelet::Kubelets, node_lifecycle::NodeLifecycle, scheduler::Scheduler,
-    traffic::Traffic, volumes::Volumes, vpc_cni::VpcCni, workloads::Workloads,
+    hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, node_lifecycle::NodeLifecycle,
+    scheduler::Scheduler, traffic::Traffic, volumes::Volumes, vpa::Vpa, vpc_cni::VpcCni,
+    workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
 use crate::units::SimTime;
@@ -32,6 +33,10 @@ pub struct View<'a> {
     pub scheduler: &'a Scheduler,
     /// The HPA controller, for its reasons.
     pub hpa: &'a HpaController,
+    /// Cluster Autoscaler, for its reasons.
+    pub cluster_autoscaler: &'a ClusterAutoscaler,
+    /// Karpenter, for its reasons.
+    pub karpenter: &'a Karpenter,
 }
 
 /// No observer at all.
@@ -63,7 +68,9 @@ struct Components {
     workloads: Workloads,
     node_lifecycle: NodeLifecycle,
     hpa: HpaController,
+    vpa: Vpa,
     cluster_autoscaler: ClusterAutoscaler,
+    karpenter: Karpenter,
     ec2: Ec2,
     vpc_cni: VpcCni,
     traffic: Traffic,
@@ -83,7 +90,9 @@ impl Sim {
             workloads: Workloads::new(&model),
             node_lifecycle: NodeLifecycle::default(),
             hpa: HpaController::new(&model),
+            vpa: Vpa::new(&model),
             cluster_autoscaler: ClusterAutoscaler::new(&model),
+            karpenter: Karpenter::new(&model),
             ec2: Ec2::default(),
             vpc_cni: VpcCni::new(&model),
             traffic: Traffic::new(&model),
@@ -141,7 +150,9 @@ impl Sim {
         c.control_plane.create_initial_objects(cx);
         c.workloads.start(cx);
         c.hpa.start(cx);
+        c.vpa.start(cx);
         c.cluster_autoscaler.start(cx);
+        c.karpenter.start(cx);
         c.faults.start(cx);
         self.publish(now, observer);
     }
@@ -158,7 +169,9 @@ impl Sim {
             Event::Workloads(e) => c.workloads.handle(e, cx),
             Event::NodeLifecycle(e) => c.node_lifecycle.handle(e, cx),
             Event::Hpa(e) => c.hpa.handle(e, cx),
+            Event::Vpa(e) => c.vpa.handle(e, cx),
             Event::ClusterAutoscaler(e) => c.cluster_autoscaler.handle(e, cx),
+            Event::Karpenter(e) => c.karpenter.handle(e, cx),
             Event::Ec2(e) => c.ec2.handle(e, cx),
             Event::VpcCni(e) => c.vpc_cni.handle(e, cx),
             Event::Volumes(e) => c.volumes.handle(e, cx),
@@ -174,6 +187,8 @@ impl Sim {
             model: &self.model,
             scheduler: &self.components.scheduler,
             hpa: &self.components.hpa,
+            cluster_autoscaler: &self.components.cluster_autoscaler,
+            karpenter: &self.components.karpenter,
         };
         for change in &self.changes {
             self.digest.change(now, change);
@@ -187,6 +202,12 @@ impl Sim {
                 self.world.api.forget_pod(pod);
             }
         }
+    }
+
+    /// Karpenter, for its reasons.
+    #[must_use]
+    pub const fn karpenter(&self) -> &Karpenter {
+        &self.components.karpenter
     }
 
     fn bound_reached(&mut self, now: SimTime) -> Option<&'static str> {
@@ -239,12 +260,19 @@ impl Sim {
             model: &self.model,
             scheduler: &self.components.scheduler,
             hpa: &self.components.hpa,
+            cluster_autoscaler: &self.components.cluster_autoscaler,
+            karpenter: &self.components.karpenter,
         }
     }
     /// The state.
     #[must_use]
     pub const fn world(&self) -> &World {
         &self.world
+    }
+    /// Cluster Autoscaler, for its reasons.
+    #[must_use]
+    pub const fn cluster_autoscaler(&self) -> &ClusterAutoscaler {
+        &self.components.cluster_autoscaler
     }
     /// The input.
     #[must_use]

@@ -4,14 +4,30 @@
 use super::draws;
 use super::event::Event;
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, hpa, kubelet, node_lifecycle, scheduler, traffic,
-    volumes, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, hpa, karpenter, kubelet, node_lifecycle, scheduler,
+    traffic, volumes, vpa, vpc_cni, workloads,
 };
 use crate::units::Span;
 use crate::world::{Change, Client, Model, PodId, Request, World};
 
 /// Calls `push` for each event that `change` causes.
 pub(super) fn fan_out(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    if model.cluster_autoscaler.is_some() {
+        fan_out_autoscaler(change, world, model.settings.watch_delay, push);
+    }
+    if model.karpenter.is_some() {
+        fan_out_karpenter(change, world, model, push);
+    }
+    fan_out_objects(change, world, model, push);
+}
+
+/// The part of [`fan_out`] about pods, workloads and nodes.
+fn fan_out_objects(
     change: Change,
     world: &World,
     model: &Model,
@@ -39,9 +55,21 @@ pub(super) fn fan_out(
         Change::PodStopped(p) => {
             push(Span::ZERO, Event::VpcCni(vpc_cni::Event::Release(p)));
             let pod = world.api.pods.get(p);
+            if pod.is_some_and(|pod| !model.templates[pod.template].services.is_empty()) {
+                push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
+            }
             if pod.is_some_and(|pod| !model.templates[pod.template].claims.is_empty()) {
                 push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
             }
+        }
+        Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
+        Change::PodResized(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodResized(p)));
+            push(Span::ZERO, Event::Traffic(traffic::Event::PodResized(p)));
+        }
+        Change::PodOomKilled(p) => {
+            push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
+            push(watch, Event::Vpa(vpa::Event::OomKilled(p)));
         }
         Change::JobFinished(w, _) => {
             push(watch, Event::Workloads(workloads::Event::JobFinished(w)));
@@ -66,6 +94,10 @@ pub(super) fn fan_out(
         }
         Change::WorkloadCreated(w) | Change::WorkloadScaled(w, _) => {
             push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
+            let row = &model.workloads[world.api.workloads[w].model];
+            if let (Change::WorkloadCreated(_), Some(_)) = (change, row.vpa) {
+                push(watch, Event::Vpa(vpa::Event::WorkloadCreated(w)));
+            }
             if let Change::WorkloadCreated(_) = change
                 && let Some(h) = world.api.workloads[w].hpa
             {
@@ -97,6 +129,42 @@ pub(super) fn fan_out(
     }
 }
 
+/// What Karpenter is told.
+fn fan_out_karpenter(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    use karpenter::Event as K;
+    let watch = model.settings.watch_delay;
+    let (delay, event) = match change {
+        Change::PodUnschedulable(p) => (watch, K::PodPending(p)),
+        Change::PodBound(p)
+        | Change::PodDeleting(p, _)
+        | Change::PodSucceeded(p)
+        | Change::PodFailed(p)
+        | Change::PodDeleted(p) => (watch, K::PodMoved(p)),
+        // DaemonSet pods that come up may end a node's start.
+        Change::PodReady(p) => {
+            let Some(pod) = world.api.pods.get(p) else { return };
+            match pod.node.filter(|_| model.templates[pod.template].daemon) {
+                Some(node) => (watch, K::NodeChanged(node)),
+                None => return,
+            }
+        }
+        Change::NodeRegistered(n)
+        | Change::NodeConditionChanged(n)
+        | Change::NodeTainted(n, _, _) => (watch, K::NodeChanged(n)),
+        Change::NodeDeleted(n) => (watch, K::NodeGone(n)),
+        Change::InstanceTerminated(i) => (Span::ZERO, K::InstanceGone(i)),
+        Change::SpotNotice(i) => (Span::ZERO, K::SpotNotice(i)),
+        Change::FleetAnswered(f) => (Span::ZERO, K::Answered(f)),
+        _ => return,
+    };
+    push(delay, Event::Karpenter(event));
+}
+
 /// The part of [`fan_out`] about AWS, load and faults.
 fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl FnMut(Span, Event)) {
     match change {
@@ -121,11 +189,8 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
             push(Span::ZERO, Event::Ec2(ec2::Event::SetDesired(g, size)));
         }
         Change::TerminationWanted(i) => push(Span::ZERO, Event::Ec2(ec2::Event::Terminate(i))),
+        Change::FleetWanted(f) => push(Span::ZERO, Event::Ec2(ec2::Event::CreateFleet(f))),
         Change::GroupResized(g) => push(Span::ZERO, Event::Ec2(ec2::Event::Reconcile(g))),
-        Change::LaunchRefused(g, _) => {
-            let event = cluster_autoscaler::Event::LaunchRefused(g);
-            push(Span::ZERO, Event::ClusterAutoscaler(event));
-        }
         Change::ZoneChanged(z, down) => {
             push(Span::ZERO, Event::Ec2(ec2::Event::ZoneChanged(z, down)))
         }
@@ -139,6 +204,36 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
         // Facts that only observers read, or that the writer itself follows up.
         _ => {}
     }
+}
+
+/// What Cluster Autoscaler watches, if there is one.
+fn fan_out_autoscaler(
+    change: Change,
+    world: &World,
+    watch: Span,
+    push: &mut impl FnMut(Span, Event),
+) {
+    use cluster_autoscaler::Event as Notice;
+    let group_of = |i| world.cloud.instances[i].group;
+    let notice = match change {
+        Change::PodUnschedulable(p) => Notice::PodUnschedulable(p),
+        Change::PodBound(p) => Notice::PodBound(p),
+        Change::PodDeleting(p, _) => Notice::PodTerminating(p),
+        Change::PodSucceeded(p) | Change::PodFailed(p) | Change::PodDeleted(p) => {
+            Notice::PodGone(p)
+        }
+        Change::NodeRegistered(n)
+        | Change::NodeConditionChanged(n)
+        | Change::NodeTainted(n, _, _)
+        | Change::NodeDeleted(n) => Notice::NodeChanged(n),
+        Change::GroupResized(g) => Notice::GroupChanged(g),
+        Change::InstanceRequested(i) | Change::InstanceTerminated(i) => {
+            Notice::GroupChanged(group_of(i))
+        }
+        Change::LaunchRefused(g, _) => Notice::LaunchRefused(g),
+        _ => return,
+    };
+    push(watch, Event::ClusterAutoscaler(notice));
 }
 
 fn sync_set_of(p: PodId, world: &World, delay: Span, push: &mut impl FnMut(Span, Event)) {
@@ -187,7 +282,10 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
         Request::Report { pod, report } => {
             push(retry, Event::Kubelet(kubelet::Event::Report(pod, report)));
         }
-        Request::ScaleWorkload { .. } => {}
+        Request::ScaleWorkload { .. }
+        | Request::RecommendVpa { .. }
+        | Request::ResizePod { .. } => {}
+        Request::Resized { pod } => push(retry, Event::Kubelet(kubelet::Event::Resize(pod))),
         Request::CreateSet { workload, .. } | Request::FinishJob { job: workload, .. } => {
             push(retry, Event::Workloads(workloads::Event::WorkloadFailed(workload)));
         }
@@ -199,6 +297,10 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
         }
         Request::SetNodeCondition { node, .. } => {
             push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryNode(node)));
+        }
+        Request::TaintNode { node, .. } if client == Client::ClusterAutoscaler => {
+            let event = cluster_autoscaler::Event::TaintRefused(node);
+            push(retry, Event::ClusterAutoscaler(event));
         }
         Request::TaintNode { node, .. } | Request::DeleteNode { node } => {
             push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryNode(node)));
@@ -238,5 +340,10 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
         Request::DeleteNode { node } => draws::key(&[14, u64::from(node.raw())]),
         Request::CreateJob { cron } => draws::key(&[15, u64::from(cron.raw())]),
         Request::FinishJob { job, .. } => draws::key(&[16, u64::from(job.raw())]),
+        Request::RecommendVpa { vpa, shape } => {
+            draws::key(&[17, u64::from(vpa.raw()), u64::from(shape.raw())])
+        }
+        Request::ResizePod { pod: p, shape } => draws::key(&[18, pod(p), u64::from(shape.raw())]),
+        Request::Resized { pod: p } => draws::key(&[19, pod(p)]),
     }
 }

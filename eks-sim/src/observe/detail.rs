@@ -203,7 +203,7 @@ fn node_row(
     model: &Model,
 ) -> NodeRow {
     let group = &model.groups[i.group];
-    let t = &group.types[i.type_index as usize];
+    let t = i.group_type(model);
     let node = i.node.map(|n| &world.api.nodes[n]);
     let some = |t: SimTime| (t != SimTime::NEVER).then_some(t);
     let mut cost = UsageCost::ZERO;
@@ -214,7 +214,7 @@ fn node_row(
         instance_type: t.instance_type.name.to_owned(),
         zone: model.zones[i.zone].clone(),
         subnet: model.subnets[i.subnet].name.clone(),
-        capacity_type: eks_capacity(group.capacity).to_owned(),
+        capacity_type: eks_capacity(t.capacity).to_owned(),
         requested: i.requested,
         registered: node.map(|n| n.registered),
         ready: node.and_then(|n| some(n.first_ready)),
@@ -373,6 +373,17 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Change::GroupResized(g) => {
             let message = format!("desired size {}", w.cloud.groups[g].desired);
             row("ec2", "nodegroup", m.groups[g].name.clone(), "Resized", message)
+        }
+        Change::ScaleUpDecided(g, delta) => {
+            let (group, size) = (&m.groups[g], w.cloud.groups[g].desired);
+            let message = format!(
+                "pod triggered scale-up: [{{{} {size}->{} (max: {})}}]",
+                group.name,
+                size.saturating_add(delta),
+                group.max
+            );
+            let object = group.name.clone();
+            row("cluster-autoscaler", "nodegroup", object, "TriggeredScaleUp", message)
         }
         Change::SubnetExhausted(s) => row(
             "ec2",

@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn what_controllers_wrote_is_passed_over() {
-        let text = r#"{"kind": "Deployment", "metadata": {"managedFields": [{"a": ["\\\"]}"]}], "name": "x"},
+        let text = r#"{"kind": "Deployment", "metadata": {"managedFields": [{"a": ["\"]}"]}], "name": "x"},
             "spec": {"status": {"kept": 1}}, "status": {"replicas": 3}}
             {"kind": "Pod", "status": {"phase": "Failed", "podIP": "10.0.0.1"}}"#;
         let docs = parse(SourceId::default(), text).unwrap();

@@ -1,8 +1,9 @@
 //! Facts ([`Change`]) and wishes ([`Request`]).
 
-use super::cloud::{Instance, LaunchFailure};
-use super::model::{BudgetModel, CronModel, GroupModel, ServiceModel, SubnetModel, Zone};
+use super::cloud::{Fleet, Instance, LaunchFailure};
+use super::model::{BudgetModel, CronModel, GroupModel, ServiceModel, SubnetModel, VpaModel, Zone};
 use super::nodes::SystemTaint;
+use super::shapes::Shape;
 use super::{Hpa, Node, NodeCondition, PodId, Set, Workload};
 use crate::units::Id;
 
@@ -29,15 +30,19 @@ pub enum Client {
     ClusterAutoscaler,
     /// Managed node group.
     NodeGroup,
+    /// Karpenter.
+    Karpenter,
     /// A kubelet (not limited: each node has its own client).
     Kubelet,
     /// The user who applies the manifests.
     User,
+    /// VerticalPodAutoscaler.
+    Vpa,
 }
 
 impl Client {
     /// Number of clients.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 14;
     /// Position in tables.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -57,8 +62,10 @@ impl Client {
             Self::NodeLifecycle => "node-controller",
             Self::ClusterAutoscaler => "cluster-autoscaler",
             Self::NodeGroup => "eks-node-group",
+            Self::Karpenter => "karpenter",
             Self::Kubelet => "kubelet",
             Self::User => "kubectl",
+            Self::Vpa => "vertical-pod-autoscaler",
         }
     }
 }
@@ -78,6 +85,8 @@ pub enum PodReport {
     Failed,
     /// A container restarted.
     Restarted,
+    /// A container was killed for its memory.
+    OomKilled,
 }
 
 /// A write that somebody asks the API server for.
@@ -179,6 +188,25 @@ pub enum Request {
         /// Node.
         node: Id<Node>,
     },
+    /// Write a VPA's recommendation.
+    RecommendVpa {
+        /// VPA.
+        vpa: Id<VpaModel>,
+        /// What new pods get.
+        shape: Id<Shape>,
+    },
+    /// Resize a pod in place.
+    ResizePod {
+        /// Pod.
+        pod: PodId,
+        /// Size.
+        shape: Id<Shape>,
+    },
+    /// Report that a pod has been resized.
+    Resized {
+        /// Pod.
+        pod: PodId,
+    },
     /// Create a Job of a CronJob.
     CreateJob {
         /// CronJob.
@@ -214,6 +242,10 @@ pub enum Reason {
     JobReplaced,
     /// The spot instance is reclaimed.
     SpotInterruption,
+    /// Karpenter drains its node.
+    NodeDisrupted,
+    /// Its requests are far from the VPA's recommendation.
+    VpaEviction,
 }
 
 impl Reason {
@@ -230,6 +262,8 @@ impl Reason {
             Self::JobCleanup => "JobCleanup",
             Self::JobReplaced => "JobReplaced",
             Self::SpotInterruption => "SpotInterruption",
+            Self::NodeDisrupted => "Disrupted",
+            Self::VpaEviction => "EvictedByVPA",
         }
     }
 }
@@ -257,6 +291,14 @@ pub enum Change {
     PodUnready(PodId),
     /// A container of a pod restarted.
     PodRestarted(PodId),
+    /// A container of a pod was killed for its memory.
+    PodOomKilled(PodId),
+    /// A pod is to be resized in place.
+    PodResizing(PodId),
+    /// A pod has a new size.
+    PodResized(PodId),
+    /// A VPA recommends something else.
+    VpaRecommended(Id<VpaModel>),
     /// A pod ended well.
     PodSucceeded(PodId),
     /// A pod ended badly.
@@ -301,6 +343,14 @@ pub enum Change {
     GroupResized(Id<GroupModel>),
     /// The autoscaler wants a group at this size.
     GroupSizeWanted(Id<GroupModel>, u32),
+    /// Cluster Autoscaler decided to add so many nodes to a group.
+    ScaleUpDecided(Id<GroupModel>, u32),
+    /// CreateFleet was called.
+    FleetWanted(Id<Fleet>),
+    /// EC2 answered a CreateFleet call.
+    FleetAnswered(Id<Fleet>),
+    /// A spot instance will be reclaimed in two minutes.
+    SpotNotice(Id<Instance>),
     /// The autoscaler wants this instance gone, and the group one smaller.
     TerminationWanted(Id<Instance>),
     /// A subnet's free addresses changed.

@@ -3,6 +3,7 @@
 
 pub mod change;
 pub mod cloud;
+pub mod karpenter;
 pub mod lower;
 pub mod machines;
 pub mod model;
@@ -10,7 +11,9 @@ pub mod nodes;
 pub mod owners;
 pub mod pods;
 pub mod settings;
+pub mod shapes;
 pub mod table;
+pub mod usage;
 
 pub use change::{Change, Client, PodReport, Reason, Request};
 pub use cloud::Cloud;
@@ -38,8 +41,10 @@ pub struct World {
 impl World {
     /// The empty state that components fill at the start.
     #[must_use]
-    pub fn new(_: &Model) -> Self {
-        Self::default()
+    pub fn new(model: &Model) -> Self {
+        let mut world = Self::default();
+        world.api.vpas = model.vpas.iter().map(|_| None).collect();
+        world
     }
 }
 
@@ -56,6 +61,10 @@ pub struct Api {
     pub workloads: IdVec<Workload, Workload>,
     /// What owns pods directly: ReplicaSets, and the other workloads themselves.
     pub sets: IdVec<Set, Set>,
+    /// What each VerticalPodAutoscaler gives new pods.
+    pub vpas: IdVec<model::VpaModel, Option<crate::units::Id<shapes::Shape>>>,
+    /// Sizes of pods that differ from their template.
+    pub shapes: shapes::Shapes,
     /// HorizontalPodAutoscalers' state.
     pub hpas: IdVec<Hpa, Hpa>,
 }

@@ -1,9 +1,11 @@
 //! The immutable input of all replications: the scenario and its manifests, lowered to dense
 //! tables. Built once by [`super::lower`], shared by reference.
 
+use super::karpenter::KarpenterModel;
 use super::settings::Settings;
 use crate::catalog::{CapacityType, Defaults, InstanceType};
 use crate::k8s;
+use crate::policy::traffic::{Discipline, Markov, RateProfile};
 use crate::policy::vpc_cni::{AddressSpace, Cidr, Holding, Placement};
 use crate::spec::scenario::{ClusterAutoscalerSpec, CniSpec};
 use crate::units::{Bytes, Dist, Id, IdVec, MilliCpu, MoneyRate, SimTime, Span};
@@ -44,12 +46,16 @@ pub struct Model {
     pub groups: IdVec<GroupModel, GroupModel>,
     /// Cluster Autoscaler, if it runs.
     pub cluster_autoscaler: Option<ClusterAutoscalerSpec>,
+    /// Karpenter, if it runs.
+    pub karpenter: Option<KarpenterModel>,
     /// Images.
     pub images: IdVec<ImageModel, ImageModel>,
     /// Pod templates.
     pub templates: IdVec<Template, Template>,
     /// Workloads that exist from the start.
     pub workloads: IdVec<WorkloadModel, WorkloadModel>,
+    /// Changes of replicas by hand: when, what, how many.
+    pub scalings: Vec<(SimTime, Id<WorkloadModel>, u32)>,
     /// CronJobs.
     pub cron_jobs: IdVec<CronModel, CronModel>,
     /// Services.
@@ -58,6 +64,10 @@ pub struct Model {
     pub service_order: Vec<Id<ServiceModel>>,
     /// HPAs.
     pub hpas: IdVec<HpaModel, HpaModel>,
+    /// Custom and external metrics.
+    pub metrics: Vec<MetricModel>,
+    /// VPAs.
+    pub vpas: IdVec<VpaModel, VpaModel>,
     /// Disruption budgets.
     pub budgets: IdVec<BudgetModel, BudgetModel>,
     /// Faults that the scenario sets.
@@ -141,12 +151,23 @@ impl SubnetModel {
     }
 }
 
-/// A node group.
+/// Where instances of a group come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupKind {
+    /// A managed node group: an Auto Scaling group keeps its desired size.
+    Managed,
+    /// A NodePool: Karpenter asks EC2 for each instance; sizes mean nothing.
+    NodePool,
+}
+
+/// Instances of like origin: a managed node group, or what a NodePool launches.
 #[derive(Clone, Debug)]
 pub struct GroupModel {
     /// Name.
     pub name: String,
-    /// Instance types, preferred first.
+    /// Who asks for its instances.
+    pub kind: GroupKind,
+    /// Instance types: of a node group preferred first, of a NodePool all that it could launch.
     pub types: Vec<GroupType>,
     /// Nodes at least.
     pub min: u32,
@@ -154,8 +175,6 @@ pub struct GroupModel {
     pub max: u32,
     /// Nodes at the start.
     pub desired: u32,
-    /// On-demand or spot.
-    pub capacity: CapacityType,
     /// Subnets.
     pub subnets: Vec<Id<SubnetModel>>,
     /// Node boot, from running to registered.
@@ -166,17 +185,31 @@ pub struct GroupModel {
     pub disk_gib: u32,
 }
 
-/// An instance type of a node group.
+impl GroupModel {
+    /// Whether an Auto Scaling group keeps its size.
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        self.kind == GroupKind::Managed
+    }
+}
+
+/// An instance type of a group, as it is bought.
 #[derive(Clone, Debug)]
 pub struct GroupType {
     /// Catalogue row.
     pub instance_type: &'static InstanceType,
+    /// On-demand or spot.
+    pub capacity: CapacityType,
     /// Price.
     pub rate: MoneyRate,
+    /// Fee of EKS Auto Mode on top.
+    pub fee: MoneyRate,
     /// Chance an hour that a spot instance is reclaimed.
     pub interruption_per_hour: f64,
     /// Template of the node object, without name and zone labels.
     pub node: k8s::Node,
+    /// Taints of the template that something on the node removes once it is up.
+    pub startup_taints: Vec<k8s::Taint>,
     /// Allocatable CPU.
     pub allocatable_cpu: MilliCpu,
     /// Allocatable memory.
@@ -209,6 +242,8 @@ pub struct Template {
     pub request_memory: Bytes,
     /// CPU limit: the sum over containers, if all have one.
     pub limit_cpu: Option<MilliCpu>,
+    /// Memory limit: the sum over containers, if all have one.
+    pub limit_memory: Option<Bytes>,
     /// Priority.
     pub priority: i32,
     /// Uses the node's network.
@@ -233,6 +268,10 @@ pub struct Template {
     pub idle_cpu: MilliCpu,
     /// Memory of an idle pod.
     pub idle_memory: Bytes,
+    /// Bytes a second by which its memory grows while its containers run.
+    pub memory_growth: f64,
+    /// Some container has the resize policy RestartContainer.
+    pub restarts_on_resize: bool,
     /// How long an unreachable node is tolerated; `None` is for ever.
     pub unreachable_toleration: Option<Span>,
     /// Time from container start until it can serve, if set.
@@ -325,6 +364,8 @@ pub struct WorkloadModel {
     pub replicas: u32,
     /// `minReadySeconds`.
     pub min_ready: Span,
+    /// The VPA that sizes its pods.
+    pub vpa: Option<Id<VpaModel>>,
     /// Whether it is one of the cluster's add-ons.
     pub addon: bool,
 }
@@ -371,12 +412,16 @@ pub struct ServiceModel {
 /// Requests of a Service.
 #[derive(Clone, Debug)]
 pub struct TrafficModel {
-    /// Rate from outside at the start of each piece, per second; empty if there is none.
-    pub rate: Arc<Vec<(SimTime, f64)>>,
-    /// Coefficient of variation and length of random factors.
-    pub burst: Option<(f64, Span)>,
+    /// Rate from outside, if there is any.
+    pub rate: Option<RateProfile>,
+    /// Random calm and busy times of it.
+    pub markov: Option<Markov>,
+    /// How often clients outside try again.
+    pub retries: u32,
     /// CPU seconds of a request.
     pub cpu_seconds: f64,
+    /// Standard deviation of the same over its mean.
+    pub service_cv: f64,
     /// Seconds besides.
     pub latency_floor: f64,
     /// Memory of a request in flight.
@@ -385,10 +430,27 @@ pub struct TrafficModel {
     pub timeout: Span,
     /// Requests a pod works on at once.
     pub concurrency: Option<u32>,
-    /// First come, first served.
-    pub fifo: bool,
-    /// Requests it sends on: Service and calls per request.
-    pub calls: Vec<(Id<ServiceModel>, f64)>,
+    /// Requests that may wait for each pod.
+    pub queue_bound: Option<u32>,
+    /// Order of work.
+    pub discipline: Discipline,
+    /// Each pod has a queue of its own.
+    pub own_queues: bool,
+    /// Calls stay in the caller's zone where it has an endpoint.
+    pub zone_aware: bool,
+    /// Requests it sends on.
+    pub calls: Vec<CallModel>,
+}
+
+/// Requests sent on to another Service.
+#[derive(Clone, Copy, Debug)]
+pub struct CallModel {
+    /// Where to.
+    pub to: Id<ServiceModel>,
+    /// Calls per request.
+    pub per_request: f64,
+    /// How often a failed call is tried again.
+    pub retries: u32,
 }
 
 /// A HorizontalPodAutoscaler.
@@ -403,6 +465,48 @@ pub struct HpaModel {
     /// The object.
     pub object: k8s::HorizontalPodAutoscaler,
     /// What it scales.
+    pub target: Id<WorkloadModel>,
+}
+
+/// A custom or external metric.
+#[derive(Clone, Debug)]
+pub struct MetricModel {
+    /// Name.
+    pub name: String,
+    /// Where its values come from.
+    pub source: MetricSource,
+}
+
+/// Where the values of a metric come from.
+#[derive(Clone, Debug)]
+pub enum MetricSource {
+    /// Thousandths from each time on, and their age when they are read.
+    Values(Vec<(SimTime, i64)>, Span),
+    /// A Service.
+    Service(Id<ServiceModel>, Measure),
+}
+
+/// What a metric tells of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Requests that reach it, per second.
+    RequestsPerSecond,
+    /// Requests that wait.
+    Waiting,
+    /// Mean time in the system.
+    LatencySeconds,
+}
+
+/// A VerticalPodAutoscaler.
+#[derive(Clone, Debug)]
+pub struct VpaModel {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// The object.
+    pub object: k8s::VerticalPodAutoscaler,
+    /// What it sizes.
     pub target: Id<WorkloadModel>,
 }
 

@@ -33,10 +33,17 @@ pub enum SystemTaint {
     ToBeDeletedByClusterAutoscaler,
     /// `DeletionCandidateOfClusterAutoscaler:PreferNoSchedule`.
     DeletionCandidate,
+    /// `karpenter.sh/unregistered:NoExecute`: Karpenter has not seen the node yet.
+    KarpenterUnregistered,
+    /// `karpenter.sh/disrupted:NoSchedule`: Karpenter is about to remove the node.
+    KarpenterDisrupted,
+    /// The startup taints of the NodePool, all together ([`Node::startup_taints`]).
+    Startup,
 }
 
 impl SystemTaint {
-    /// The taint as Kubernetes writes it.
+    /// The taint as Kubernetes writes it; [`SystemTaint::Startup`] stands for several that the
+    /// node names.
     #[must_use]
     pub fn taint(self) -> k8s::Taint {
         let (key, effect) = match self {
@@ -48,6 +55,9 @@ impl SystemTaint {
                 ("ToBeDeletedByClusterAutoscaler", "NoSchedule")
             }
             Self::DeletionCandidate => ("DeletionCandidateOfClusterAutoscaler", "PreferNoSchedule"),
+            Self::KarpenterUnregistered => ("karpenter.sh/unregistered", "NoExecute"),
+            Self::KarpenterDisrupted => ("karpenter.sh/disrupted", "NoSchedule"),
+            Self::Startup => ("eks-sim/startup", "NoSchedule"),
         };
         k8s::Taint { key: key.to_owned(), effect: effect.to_owned(), ..k8s::Taint::default() }
     }
@@ -62,6 +72,8 @@ pub struct Node {
     pub object: Arc<k8s::Node>,
     /// Taints of components, in the order they were added.
     pub taints: Vec<SystemTaint>,
+    /// What [`SystemTaint::Startup`] stands for on this node.
+    pub startup_taints: Arc<[k8s::Taint]>,
     /// Ready condition.
     pub condition: NodeCondition,
     /// Registered.
@@ -93,6 +105,12 @@ impl Node {
     pub fn has_taint(&self, taint: SystemTaint) -> bool {
         self.taints.contains(&taint)
     }
+    /// Taints that components put on it.
+    pub fn component_taints(&self) -> impl Iterator<Item = k8s::Taint> + '_ {
+        let startup = self.has_taint(SystemTaint::Startup).then_some(&*self.startup_taints);
+        let others = self.taints.iter().filter(|t| **t != SystemTaint::Startup);
+        others.map(|t| t.taint()).chain(startup.into_iter().flatten().cloned())
+    }
     /// Name of the object.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -102,7 +120,7 @@ impl Node {
     #[must_use]
     pub fn full_object(&self) -> k8s::Node {
         let mut object = (*self.object).clone();
-        object.spec.taints.extend(self.taints.iter().map(|t| t.taint()));
+        object.spec.taints.extend(self.component_taints());
         object.spec.unschedulable = self.has_taint(SystemTaint::Unschedulable);
         object
     }
@@ -130,7 +148,7 @@ impl Api {
         let mut sum = (MilliCpu::ZERO, Bytes::ZERO);
         for &pod in &self.nodes[node].pods {
             if let Some(p) = self.pods.get(pod) {
-                let t = &model.templates[p.template];
+                let t = self.size_of(p, model);
                 sum.0 += t.request_cpu;
                 sum.1 += t.request_memory;
             }

@@ -17,6 +17,10 @@ pub struct Settings {
     pub request_retry: Span,
     /// `controller_manager.client_qps`, `client_burst`.
     pub controller_limit: (f64, f64),
+    /// `karpenter.client_qps`, `client_burst`.
+    pub karpenter_limit: (f64, f64),
+    /// Times of Karpenter's loops.
+    pub karpenter: KarpenterSettings,
     /// `failure.etcd_member_replace`.
     pub etcd_repair: Dist,
     /// `failure.api_server_replace`.
@@ -39,6 +43,8 @@ pub struct Settings {
     pub restart_backoff: Span,
     /// `kubelet.restart_backoff_max`.
     pub restart_backoff_max: Span,
+    /// `kubelet.resize_retry`.
+    pub resize_retry: Span,
     /// `image.check`: asking the registry about a cached image.
     pub image_check: Span,
     /// `image.registry_latency`.
@@ -63,6 +69,8 @@ pub struct Settings {
     pub cloud_node_lifecycle_delay: Span,
     /// Mean of `network.endpoint_propagation`: one value, so that changes of one Service keep order.
     pub endpoint_propagation: Span,
+    /// `network.target_registration`.
+    pub target_registration: Dist,
     /// `network.address_assign`.
     pub address_assign: Dist,
     /// `network.eni_attach`.
@@ -97,6 +105,10 @@ pub struct Settings {
     pub hpa_cpu_initialization: Span,
     /// `hpa.initial_readiness_delay`.
     pub hpa_initial_readiness_delay: Span,
+    /// `vpa.recommender_interval`.
+    pub vpa_recommender_period: Span,
+    /// `vpa.updater_interval`.
+    pub vpa_updater_period: Span,
     /// `metrics_server.resolution`.
     pub scrape_period: Span,
     /// `job.sync_batch`.
@@ -105,6 +117,17 @@ pub struct Settings {
     pub ebs: [Dist; 4],
     /// `ebs_csi.force_detach_wait`.
     pub force_detach: Span,
+}
+
+/// Times of Karpenter's loops.
+#[derive(Clone, Copy, Debug)]
+pub struct KarpenterSettings {
+    /// `karpenter.disruption_poll`.
+    pub disruption_poll: Span,
+    /// `karpenter.disruption_repeat`.
+    pub disruption_repeat: Span,
+    /// `karpenter.pod_requeue`.
+    pub pod_requeue: Span,
 }
 
 impl Settings {
@@ -128,6 +151,15 @@ impl Settings {
                 d.f64("controller_manager.client_qps"),
                 d.i64("controller_manager.client_burst") as f64,
             ),
+            karpenter_limit: (
+                d.f64("karpenter.client_qps"),
+                d.i64("karpenter.client_burst") as f64,
+            ),
+            karpenter: KarpenterSettings {
+                disruption_poll: d.span("karpenter.disruption_poll"),
+                disruption_repeat: d.span("karpenter.disruption_repeat"),
+                pod_requeue: d.span("karpenter.pod_requeue"),
+            },
             etcd_repair: dist(d, "failure.etcd_member_replace")?,
             api_server_repair: dist(d, "failure.api_server_replace")?,
             scheduler_cycle: d.span("scheduler.cycle_time"),
@@ -139,6 +171,7 @@ impl Settings {
             container_stop: dist(d, "pod.stop_on_sigterm")?,
             restart_backoff: d.span("kubelet.restart_backoff_initial"),
             restart_backoff_max: d.span("kubelet.restart_backoff_max"),
+            resize_retry: d.span("kubelet.resize_retry"),
             image_check: d.span("image.check"),
             image_pull_overhead: dist(d, "image.registry_latency")?,
             image_pull_factor: dist(d, "image.pull_rate_variation")?,
@@ -155,6 +188,7 @@ impl Settings {
             spot_interruptions: false,
             cloud_node_lifecycle_delay: d.span("cloud.node_lifecycle_delay"),
             endpoint_propagation: median(&dist(d, "network.endpoint_propagation")?),
+            target_registration: dist(d, "network.target_registration")?,
             address_assign: dist(d, "network.address_assign")?,
             eni_attach: dist(d, "network.eni_attach")?,
             lease_renew_interval: d.span("kubelet.lease_renew_interval"),
@@ -175,6 +209,8 @@ impl Settings {
             hpa_downscale_stabilization: d.span("hpa.downscale_stabilization"),
             hpa_cpu_initialization: d.span("hpa.cpu_initialization_period"),
             hpa_initial_readiness_delay: d.span("hpa.initial_readiness_delay"),
+            vpa_recommender_period: d.span("vpa.recommender_interval"),
+            vpa_updater_period: d.span("vpa.updater_interval"),
             scrape_period: d.span("metrics_server.resolution"),
             job_sync: d.span("job.sync_batch"),
             ebs: [
@@ -194,6 +230,7 @@ impl Settings {
             Client::Scheduler => {
                 (model.control_plane.scheduler_qps, model.control_plane.scheduler_burst)
             }
+            Client::Karpenter => self.karpenter_limit,
             Client::Kubelet | Client::User | Client::NodeGroup => (0.0, 0.0),
             _ => self.controller_limit,
         }

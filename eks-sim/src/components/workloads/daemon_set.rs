@@ -67,10 +67,9 @@ fn may_run(template: Id<Template>, node: Id<Node>, cx: &Cx<'_>) -> bool {
         && row.object.spec.taints.iter().all(|t| {
             !matches!(t.effect.as_str(), "NoSchedule" | "NoExecute") || fit::tolerates(spec, t)
         })
-        && row.taints.iter().all(|t| {
-            let taint = t.taint();
-            taint.effect == "PreferNoSchedule" || fit::tolerates(spec, &taint)
-        })
+        && row
+            .component_taints()
+            .all(|taint| taint.effect == "PreferNoSchedule" || fit::tolerates(spec, &taint))
 }
 
 /// A pod that runs leaves only for NoExecute taints or when the node no longer matches.

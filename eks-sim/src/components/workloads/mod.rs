@@ -39,6 +39,8 @@ pub enum Event {
     CleanJob(Id<Workload>),
     /// The next pods of the trace arrive.
     Trace(u32),
+    /// Somebody scales a workload by hand: the number of the change.
+    ScaledByHand(u32),
 }
 
 /// What a controller has asked for and not yet seen.
@@ -66,6 +68,15 @@ pub struct Workloads {
     crons: IdVec<CronModel, job::CronState>,
 }
 
+fn scaled_by_hand(number: u32, cx: &mut Cx<'_>) {
+    let Some(&(_, model, replicas)) = cx.model().scalings.get(number as usize) else { return };
+    let found = cx.api().workloads.iter().find(|(_, w)| w.model == model).map(|(id, _)| id);
+    if let Some(workload) = found {
+        let request = Request::ScaleWorkload { workload, replicas, hpa: None };
+        cx.submit(Client::User, request);
+    }
+}
+
 pub(super) fn wake(event: Event) -> engine::Event {
     engine::Event::Workloads(event)
 }
@@ -85,6 +96,9 @@ impl Workloads {
                 cx.at(at, wake(Event::CronDue(id)));
             }
         }
+        for (number, &(at, _, _)) in (0..).zip(&cx.model().scalings) {
+            cx.at(at, wake(Event::ScaledByHand(number)));
+        }
         if let Some(first) = cx.model().trace.as_ref().and_then(|t| t.pods.first()) {
             cx.at(first.at, wake(Event::Trace(0)));
         }
@@ -96,6 +110,7 @@ impl Workloads {
             Event::SyncWorkload(w) => self.sync_workload(w, cx),
             Event::SyncSet(s) => self.sync_set(s, cx),
             Event::NodeChanged(_) => self.sync_daemon_sets(cx),
+            Event::ScaledByHand(number) => scaled_by_hand(number, cx),
             Event::Failed(s) => {
                 let e = self.expectations_of(s);
                 e.creates = 0;

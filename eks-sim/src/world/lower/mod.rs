@@ -6,6 +6,8 @@
 mod addons;
 mod cluster;
 mod faults;
+mod karpenter;
+mod metrics;
 mod objects;
 mod pods;
 mod traffic;
@@ -111,13 +113,17 @@ fn lower(
         cni: spec.cluster.network.cni.clone(),
         groups: IdVec::new(),
         cluster_autoscaler: spec.cluster.autoscaler.cluster_autoscaler.clone(),
+        karpenter: None,
         images: IdVec::new(),
         templates: IdVec::new(),
         workloads: IdVec::new(),
+        scalings: Vec::new(),
         cron_jobs: IdVec::new(),
         services: IdVec::new(),
         service_order: Vec::new(),
         hpas: IdVec::new(),
+        metrics: Vec::new(),
+        vpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
         objects: SchedulerObjects::default(),
@@ -129,9 +135,13 @@ fn lower(
     let all = addons::with_addons(manifests, &spec.cluster, errors);
     objects::services(&all, &mut model);
     objects::workloads(&all, scenario, &mut model, errors);
+    objects::scalings(scenario, &mut model, errors);
     objects::hpas(&all, &mut model, errors);
+    objects::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
+    karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
     traffic::lower(scenario, folder, &mut model, errors);
+    metrics::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     objects::trace(scenario, folder, &mut model, errors);
     Some(model)

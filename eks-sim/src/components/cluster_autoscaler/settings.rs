@@ -1,0 +1,185 @@
+//! The scenario's flags as the policy's, and what the loops need of each pod template.
+
+use crate::k8s::ResourceList;
+use crate::policy::cluster_autoscaler::estimator::GroupShape;
+use crate::policy::cluster_autoscaler::expander::{ExpanderKind, Priorities};
+use crate::policy::cluster_autoscaler::utilization::GPU;
+use crate::policy::cluster_autoscaler::{Flags, pending, requests};
+use crate::spec::scenario::ClusterAutoscalerSpec;
+use crate::units::Span;
+use crate::world::Model;
+use crate::world::model::Template;
+use std::collections::BTreeMap;
+
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
+/// Constants `cluster_autoscaler.*` that are no flags.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Constants {
+    /// `eviction_retry`: pause between attempts to evict a pod.
+    pub eviction_retry: Span,
+    /// `drain_poll`: pause between looks whether the pods are gone.
+    pub drain_poll: Span,
+    /// `termination_headroom`: time that pods get beyond their grace.
+    pub headroom: Span,
+    /// `aws_refresh_interval`: time between refreshes of what the provider caches.
+    pub refresh: Span,
+    /// `template_max_pods`: pods of a node made up from a launch template.
+    pub template_pods: i64,
+    /// `template_stabilization`: time a node must be ready before it stands for its group.
+    pub stabilization: Span,
+    /// `loop_time`: shortest time from one loop to the next.
+    pub loop_time: Span,
+}
+
+impl Constants {
+    pub(super) fn new(model: &Model) -> Self {
+        let d = &model.defaults;
+        Self {
+            eviction_retry: d.span("cluster_autoscaler.eviction_retry"),
+            drain_poll: d.span("cluster_autoscaler.drain_poll"),
+            headroom: d.span("cluster_autoscaler.termination_headroom"),
+            refresh: d.span("cluster_autoscaler.aws_refresh_interval"),
+            template_pods: d.i64("cluster_autoscaler.template_max_pods"),
+            stabilization: d.span("cluster_autoscaler.template_stabilization"),
+            // Never zero: loops that follow each other at one instant would never end.
+            loop_time: d.span("cluster_autoscaler.loop_time").max(Span::from_millis(1)),
+        }
+    }
+}
+
+/// What the loops need of a pod template.
+#[derive(Clone, Debug)]
+pub(super) struct TemplateFacts {
+    /// Requests and constraints.
+    pub shape: GroupShape,
+    /// Effective requests by name.
+    pub requests: ResourceList,
+    /// Requests a GPU.
+    pub gpu: bool,
+    /// The delay annotation.
+    pub delay: Option<Span>,
+    /// Budgets that select its pods.
+    pub budgets: Vec<usize>,
+}
+
+/// The policy's flags; those the scenario does not name keep upstream's defaults.
+pub(super) fn flags(spec: &ClusterAutoscalerSpec, model: &Model) -> Flags {
+    let d = &model.defaults;
+    let span = |name: &str| d.span(&format!("cluster_autoscaler.{name}"));
+    let on = |name: &str| d.bool(&format!("cluster_autoscaler.{name}"));
+    Flags {
+        max_node_startup_time: span("max_node_startup_time"),
+        unremovable_node_recheck_timeout: span("unremovable_node_recheck_timeout"),
+        node_delete_delay_after_taint: span("node_delete_delay_after_taint"),
+        initial_node_group_backoff_duration: span("initial_node_group_backoff_duration"),
+        max_node_group_backoff_duration: span("max_node_group_backoff_duration"),
+        node_group_backoff_reset_timeout: span("node_group_backoff_reset_timeout"),
+        max_pod_eviction_time: span("max_pod_eviction_time"),
+        blocking_system_pod_disruption_timeout: span("blocking_system_pod_disruption_timeout"),
+        daemonset_eviction_for_empty_nodes: on("daemonset_eviction_for_empty_nodes"),
+        daemonset_eviction_for_occupied_nodes: on("daemonset_eviction_for_occupied_nodes"),
+        cordon_node_before_terminating: on("cordon_node_before_terminating"),
+        scan_interval: spec.scan_interval,
+        expander: expanders(&spec.expander),
+        balance_similar_node_groups: spec.balance_similar_node_groups,
+        new_pod_scale_up_delay: spec.new_pod_scale_up_delay,
+        max_node_provision_time: spec.max_node_provision_time,
+        scale_down_enabled: spec.scale_down_enabled,
+        scale_down_delay_after_add: spec.scale_down_delay_after_add,
+        scale_down_delay_after_delete: spec.scale_down_delay_after_delete,
+        scale_down_delay_after_failure: spec.scale_down_delay_after_failure,
+        scale_down_unneeded_time: spec.scale_down_unneeded_time,
+        scale_down_unready_time: spec.scale_down_unready_time,
+        scale_down_utilization_threshold: spec.scale_down_utilization_threshold,
+        max_graceful_termination_sec: spec.max_graceful_termination_sec.into(),
+        max_nodes_total: spec.max_nodes_total.into(),
+        expendable_pods_priority_cutoff: spec.expendable_pods_priority_cutoff,
+        skip_nodes_with_local_storage: spec.skip_nodes_with_local_storage,
+        skip_nodes_with_system_pods: spec.skip_nodes_with_system_pods,
+        ignore_daemonsets_utilization: spec.ignore_daemonsets_utilization,
+        max_scale_down_parallelism: spec.max_scale_down_parallelism.into(),
+        max_drain_parallelism: spec.max_drain_parallelism.into(),
+        frequent_loops_enabled: spec.frequent_loops_enabled && on("frequent_loops_enabled"),
+        ..Flags::default()
+    }
+}
+
+/// Names that are no expander are left out; the scenario's check names them.
+fn expanders(chain: &str) -> Vec<ExpanderKind> {
+    chain
+        .split(',')
+        .filter_map(|name| match name.trim() {
+            "random" => Some(ExpanderKind::Random),
+            "most-pods" => Some(ExpanderKind::MostPods),
+            "least-waste" => Some(ExpanderKind::LeastWaste),
+            "least-nodes" => Some(ExpanderKind::LeastNodes),
+            "priority" => Some(ExpanderKind::Priority),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The priority expander's entries; unreadable ones make it keep every option, as upstream.
+pub(super) fn priorities(spec: &ClusterAutoscalerSpec) -> Option<Priorities> {
+    if spec.priorities.is_empty() {
+        return None;
+    }
+    let mut entries = BTreeMap::new();
+    for (number, patterns) in &spec.priorities {
+        entries.insert(number.trim().parse::<i64>().ok()?, patterns.clone());
+    }
+    Priorities::new(&entries).ok()
+}
+
+/// Facts of every template of the model.
+pub(super) fn facts(model: &Model) -> Vec<TemplateFacts> {
+    let of = |(id, template): (crate::units::Id<Template>, &Template)| {
+        let requests = requests::pod_requests(&template.object.spec);
+        let budgets = model
+            .budgets
+            .iter()
+            .filter(|(_, b)| b.templates.contains(&id))
+            .map(|(b, _)| b.index())
+            .collect();
+        TemplateFacts {
+            shape: shape(template, &requests),
+            gpu: requests.contains_key(GPU),
+            delay: delay(template),
+            requests,
+            budgets,
+        }
+    };
+    model.templates.iter().map(of).collect()
+}
+
+fn delay(template: &Template) -> Option<Span> {
+    template.object.metadata.annotations.get(pending::POD_DELAY)?.parse().ok()
+}
+
+fn shape(template: &Template, all: &ResourceList) -> GroupShape {
+    let spec = &template.object.spec;
+    let first = spec.containers.first().map(|c| &c.resources.requests);
+    let amount = |list: &ResourceList, name: &str| list.get(name).copied();
+    let cpu = |list: &ResourceList| amount(list, "cpu").map_or(0, |q| q.milli_value());
+    let memory = |list: &ResourceList| amount(list, "memory").map_or(0, |q| q.value());
+    let anti = spec.affinity.as_ref().and_then(|a| a.pod_anti_affinity.as_ref());
+    let keys: Vec<&str> = anti
+        .iter()
+        .flat_map(|a| &a.required_during_scheduling_ignored_during_execution)
+        .map(|t| t.topology_key.as_str())
+        .collect();
+    GroupShape {
+        cpu: cpu(all),
+        memory: memory(all),
+        first_container_cpu: first.map_or(0, cpu),
+        first_container_memory: first.map_or(0, memory),
+        hostname_spread: spec
+            .topology_spread_constraints
+            .iter()
+            .any(|c| c.topology_key == HOSTNAME),
+        spread: !spec.topology_spread_constraints.is_empty(),
+        hostname_anti_affinity: keys.contains(&HOSTNAME),
+        other_anti_affinity: keys.iter().any(|k| *k != HOSTNAME),
+    }
+}
