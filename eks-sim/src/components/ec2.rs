@@ -166,25 +166,26 @@ fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
             }
             Err(why) => {
                 refuse(group, why, cx);
-                // One retry at a time, however many instances the group has lost.
-                let (now, retry) = (cx.now(), cx.model().settings.launch_retry);
-                let state = &mut cx.cloud_mut().groups[group];
-                if state.retry <= now {
-                    state.retry = now + retry;
-                    cx.after(retry, wake(Event::Reconcile(group)));
-                }
                 return;
             }
         }
     }
 }
 
+/// Notes the refusal, and tries again later.
 fn refuse(group: Id<GroupModel>, why: LaunchFailure, cx: &mut Cx<'_>) {
     let now = cx.now();
     let state = &mut cx.cloud_mut().groups[group];
     state.failing_since.get_or_insert(now);
     state.failure = Some(why);
     cx.emit(Change::LaunchRefused(group, why));
+    // One retry at a time, however many instances the group lacks.
+    let retry = cx.model().settings.launch_retry;
+    let state = &mut cx.cloud_mut().groups[group];
+    if state.retry <= now {
+        state.retry = now + retry;
+        cx.after(retry, wake(Event::Reconcile(group)));
+    }
 }
 
 /// Asks for one instance, in the zone of the group that has the fewest.
