@@ -109,10 +109,9 @@ impl Services {
         }
         self.offered += offered * seconds;
         self.served += served * seconds;
-        if now > self.since && offered > 0.0 && served < offered * RECOVERED {
-            if let Some(fault) = self.faults.last_mut() {
-                fault.bad_until = Some(now);
-            }
+        let bad = now > self.since && offered > 0.0 && served < offered * RECOVERED;
+        if let Some(fault) = self.faults.last_mut().filter(|_| bad) {
+            fault.bad_until = Some(now);
         }
         self.since = now;
     }
