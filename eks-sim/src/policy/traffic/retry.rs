@@ -35,6 +35,6 @@ mod tests {
         assert_eq!(Attempts::new(1.0, 3), Attempts { mean: 1.0, success: 1.0 });
         assert_eq!(Attempts::new(0.0, 3), Attempts { mean: 4.0, success: 0.0 });
         assert_eq!(Attempts::new(0.5, 2), Attempts { mean: 1.75, success: 0.875 });
-        assert_eq!(Attempts::new(0.3, 0), Attempts { mean: 1.0, success: 0.3 });
+        assert_eq!(Attempts::new(0.25, 0), Attempts { mean: 1.0, success: 0.25 });
     }
 }
