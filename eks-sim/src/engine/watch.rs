@@ -43,34 +43,6 @@ fn fan_out_objects(
             push(watch, Event::Scheduler(scheduler::Event::PodBound(p)));
             push(watch, Event::Kubelet(kubelet::Event::Observe(p)));
         }
-        Change::PodAddressed(p) => push(Span::ZERO, Event::Kubelet(kubelet::Event::Addressed(p))),
-        Change::PodAddressRefused(p) => {
-            push(Span::ZERO, Event::Kubelet(kubelet::Event::AddressRefused(p)));
-        }
-        Change::SandboxWanted(p) => push(Span::ZERO, Event::VpcCni(vpc_cni::Event::Assign(p))),
-        Change::VolumesMounted(p) => {
-            push(Span::ZERO, Event::Kubelet(kubelet::Event::VolumesReady(p)))
-        }
-        Change::VolumesWanted(p) => push(Span::ZERO, Event::Volumes(volumes::Event::Attach(p))),
-        Change::PodStopped(p) => {
-            push(Span::ZERO, Event::VpcCni(vpc_cni::Event::Release(p)));
-            let pod = world.api.pods.get(p);
-            if pod.is_some_and(|pod| !model.templates[pod.template].services.is_empty()) {
-                push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
-            }
-            if pod.is_some_and(|pod| !model.templates[pod.template].claims.is_empty()) {
-                push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
-            }
-        }
-        Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
-        Change::PodResized(p) => {
-            push(watch, Event::Scheduler(scheduler::Event::PodResized(p)));
-            push(Span::ZERO, Event::Traffic(traffic::Event::PodResized(p)));
-        }
-        Change::PodOomKilled(p) => {
-            push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
-            push(watch, Event::Vpa(vpa::Event::OomKilled(p)));
-        }
         Change::JobFinished(w, _) => {
             push(watch, Event::Workloads(workloads::Event::JobFinished(w)));
         }
@@ -124,6 +96,47 @@ fn fan_out_objects(
             push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
             push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
             push(watch, Event::NodeLifecycle(node_lifecycle::Event::NodeGone(n)));
+        }
+        _ => fan_out_machines(change, world, model, push),
+    }
+}
+
+/// The part of [`fan_out`] about pods on their machines.
+fn fan_out_machines(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    let watch = model.settings.watch_delay;
+    match change {
+        Change::PodAddressed(p) => push(Span::ZERO, Event::Kubelet(kubelet::Event::Addressed(p))),
+        Change::PodAddressRefused(p) => {
+            push(Span::ZERO, Event::Kubelet(kubelet::Event::AddressRefused(p)));
+        }
+        Change::SandboxWanted(p) => push(Span::ZERO, Event::VpcCni(vpc_cni::Event::Assign(p))),
+        Change::VolumesMounted(p) => {
+            push(Span::ZERO, Event::Kubelet(kubelet::Event::VolumesReady(p)))
+        }
+        Change::VolumesWanted(p) => push(Span::ZERO, Event::Volumes(volumes::Event::Attach(p))),
+        Change::PodStopped(p) => {
+            push(Span::ZERO, Event::VpcCni(vpc_cni::Event::Release(p)));
+            let pod = world.api.pods.get(p);
+            if pod.is_some_and(|pod| !model.templates[pod.template].services.is_empty()) {
+                push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
+            }
+            if pod.is_some_and(|pod| !model.templates[pod.template].claims.is_empty()) {
+                push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
+            }
+        }
+        Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
+        Change::PodResized(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodResized(p)));
+            push(Span::ZERO, Event::Traffic(traffic::Event::PodResized(p)));
+        }
+        Change::PodOomKilled(p) => {
+            push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
+            push(watch, Event::Vpa(vpa::Event::OomKilled(p)));
         }
         _ => fan_out_cloud(change, world, model, push),
     }

@@ -137,6 +137,7 @@ impl Settings {
     /// When a shipped constant is missing, which a test rules out; overrides are checked before.
     /// # Errors
     /// Name and problem of a distribution that an override spoils.
+    #[expect(clippy::too_many_lines, reason = "one line for each constant")]
     pub fn new(d: &Defaults, minor_version: u32) -> Result<Self, (String, String)> {
         let grace = if minor_version >= 32 {
             "controller_manager.node_monitor_grace_period"
