@@ -10,6 +10,7 @@ pub mod kubelet;
 pub mod node_lifecycle;
 pub mod scheduler;
 pub mod traffic;
+pub mod user;
 pub mod volumes;
 pub mod vpc_cni;
 pub mod workloads;

@@ -83,11 +83,15 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::ApiAvailability(up) => (41, 0, u64::from(up)),
         Change::RequestRefused(c, _) => (42, 0, c.index() as u64),
         Change::FaultBegan(i) => (43, 0, u64::from(i)),
-        Change::TracePodArrived(i) => (47, 0, u64::from(i)),
         Change::VolumeCreated(p, i) => (48, u64::from(i), pod(p)),
         Change::SandboxWanted(p) => (44, 0, pod(p)),
         Change::VolumesMounted(p) => (49, 0, pod(p)),
         Change::VolumesWanted(p) => (45, 0, pod(p)),
+        Change::WorkloadChanged(w, step) => (60, u64::from(step), u64::from(w.raw())),
+        Change::ProgressDeadlineExceeded(w) => (61, 0, u64::from(w.raw())),
+        Change::RolloutComplete(w) => (62, 0, u64::from(w.raw())),
+        Change::PodRefused(s) => (63, 0, u64::from(s.raw())),
+        Change::NodeImagesChanged(n) => (64, 0, u64::from(n.raw())),
         Change::MemberFails(etcd, m, ms) => {
             (46, u64::from(etcd), u64::from(m) << 32 | u64::from(ms))
         }

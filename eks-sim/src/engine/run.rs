@@ -9,7 +9,7 @@ use super::watch::fan_out;
 use crate::components::{
     cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
     hpa::HpaController, kubelet::Kubelets, node_lifecycle::NodeLifecycle, scheduler::Scheduler,
-    traffic::Traffic, volumes::Volumes, vpc_cni::VpcCni, workloads::Workloads,
+    traffic::Traffic, user::User, volumes::Volumes, vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
 use crate::units::SimTime;
@@ -68,6 +68,7 @@ struct Components {
     traffic: Traffic,
     volumes: Volumes,
     faults: Faults,
+    user: User,
 }
 
 impl Sim {
@@ -88,6 +89,7 @@ impl Sim {
             traffic: Traffic::new(&model),
             volumes: Volumes::default(),
             faults: Faults::default(),
+            user: User::default(),
         };
         Self {
             world: World::new(&model),
@@ -132,6 +134,7 @@ impl Sim {
         c.hpa.start(cx);
         c.cluster_autoscaler.start(cx);
         c.faults.start(cx);
+        c.user.start(cx);
         self.publish(now, observer);
     }
 
@@ -153,6 +156,7 @@ impl Sim {
             Event::Volumes(e) => c.volumes.handle(e, cx),
             Event::Traffic(e) => c.traffic.handle(e, cx),
             Event::Faults(e) => c.faults.handle(e, cx),
+            Event::User(e) => c.user.handle(e, cx),
         }
     }
 

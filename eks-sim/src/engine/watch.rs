@@ -5,10 +5,11 @@ use super::draws;
 use super::event::Event;
 use crate::components::{
     cluster_autoscaler, control_plane, ec2, hpa, kubelet, node_lifecycle, scheduler, traffic,
-    volumes, vpc_cni, workloads,
+    user, volumes, vpc_cni, workloads,
 };
-use crate::units::Span;
-use crate::world::{Change, Client, Model, PodId, Request, World};
+use crate::units::{Id, Span};
+use crate::world::model::WorkloadKind;
+use crate::world::{Change, Client, Model, PodId, Request, Set, World};
 
 /// Calls `push` for each event that `change` causes.
 pub(super) fn fan_out(
@@ -21,7 +22,10 @@ pub(super) fn fan_out(
     match change {
         Change::PodCreated(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodAdded(p)));
-            sync_set_of(p, world, watch, push);
+            if let Some(pod) = world.api.pods.get(p).filter(|pod| has_controller(pod.set, world, model)) {
+                push(Span::ZERO, Event::Workloads(workloads::Event::Created(pod.set)));
+                push(watch, Event::Workloads(workloads::Event::SyncSet(pod.set)));
+            }
         }
         Change::PodBound(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodBound(p)));
@@ -51,17 +55,17 @@ pub(super) fn fan_out(
                 push(watch, Event::Kubelet(kubelet::Event::Terminate(p)));
                 push(watch, Event::Scheduler(scheduler::Event::PodTerminating(p)));
             }
-            sync_set_of(p, world, watch, push);
+            sync_set_of(p, world, model, watch, push);
             endpoints_of(p, world, model, push);
         }
         Change::PodSucceeded(p) | Change::PodFailed(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodGone(p)));
-            sync_set_of(p, world, watch, push);
+            sync_set_of(p, world, model, watch, push);
             endpoints_of(p, world, model, push);
         }
         Change::PodDeleted(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodGone(p)));
-            sync_set_of(p, world, watch, push);
+            sync_set_of(p, world, model, watch, push);
             endpoints_of(p, world, model, push);
         }
         Change::WorkloadCreated(w) | Change::WorkloadScaled(w, _) => {
@@ -72,10 +76,14 @@ pub(super) fn fan_out(
                 push(watch, Event::Hpa(hpa::Event::Sync(h)));
             }
         }
+        Change::WorkloadChanged(w, _) => {
+            push(watch, Event::Workloads(workloads::Event::WorkloadChanged(w)));
+        }
         Change::SetScaled(s) => {
-            push(watch, Event::Workloads(workloads::Event::SyncSet(s)));
-            let w = world.api.sets[s].workload;
-            push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
+            push(watch, Event::Workloads(workloads::Event::SetWritten(s)));
+        }
+        Change::EvictionRefused(p, _) => {
+            push(model.settings.eviction_retry, Event::User(user::Event::Evict(p)));
         }
         Change::NodeRegistered(n) => {
             push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
@@ -134,15 +142,27 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
             push(Span::ZERO, Event::ControlPlane(event));
         }
         Change::RequestRefused(client, request) => {
-            refused(client, request, model.settings.request_retry, push);
+            refused(client, request, world, model, push);
         }
         // Facts that only observers read, or that the writer itself follows up.
         _ => {}
     }
 }
 
-fn sync_set_of(p: PodId, world: &World, delay: Span, push: &mut impl FnMut(Span, Event)) {
-    if let Some(pod) = world.api.pods.get(p) {
+/// Pods of a trace have no controller that looks after them.
+fn has_controller(set: Id<Set>, world: &World, model: &Model) -> bool {
+    let row = &world.api.workloads[world.api.sets[set].workload];
+    !matches!(row.kind(model), WorkloadKind::Trace)
+}
+
+fn sync_set_of(
+    p: PodId,
+    world: &World,
+    model: &Model,
+    delay: Span,
+    push: &mut impl FnMut(Span, Event),
+) {
+    if let Some(pod) = world.api.pods.get(p).filter(|pod| has_controller(pod.set, world, model)) {
         push(delay, Event::Workloads(workloads::Event::SyncSet(pod.set)));
     }
 }
@@ -156,11 +176,32 @@ fn endpoints_of(p: PodId, world: &World, model: &Model, push: &mut impl FnMut(Sp
 }
 
 /// Who asked looks again after a while; nothing is repeated blindly.
-fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(Span, Event)) {
+fn refused(
+    client: Client,
+    request: Request,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    let retry = model.settings.request_retry;
     match request {
-        Request::CreatePod { set, .. } | Request::ScaleSet { set, .. } => {
-            push(retry, Event::Workloads(workloads::Event::Failed(set)));
+        Request::CreatePod { set, ordinal, .. } => {
+            if has_controller(set, world, model) {
+                push(Span::ZERO, Event::Workloads(workloads::Event::Refused(set)));
+            } else {
+                push(retry, Event::Workloads(workloads::Event::TracePodFailed(ordinal)));
+            }
         }
+        Request::ScaleSet { set, .. }
+        | Request::ReviveSet { set }
+        | Request::DeleteSet { set } => {
+            let workload = world.api.sets[set].workload;
+            push(retry, Event::Workloads(workloads::Event::WorkloadFailed(workload)));
+        }
+        Request::CompleteUpdate { set } => {
+            push(retry, Event::Workloads(workloads::Event::SyncSet(set)));
+        }
+        Request::Step { step } => push(retry, Event::User(user::Event::Step(step))),
         Request::DeletePod { pod, .. } => match client {
             Client::Scheduler => push(retry, Event::Scheduler(scheduler::Event::Retry(pod))),
             Client::NodeLifecycle => {
@@ -168,7 +209,11 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
             }
             _ => push(retry, Event::Workloads(workloads::Event::DeleteFailed(pod))),
         },
-        Request::EvictPod { .. } => {}
+        Request::EvictPod { pod, .. } => {
+            if client == Client::User {
+                push(retry, Event::User(user::Event::Evict(pod)));
+            }
+        }
         Request::RemovePod { pod } => match client {
             Client::NodeLifecycle => {
                 push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryPod(pod)));
@@ -207,7 +252,7 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
 pub(super) fn request_key(world: &World, request: &Request) -> u64 {
     let pod = |p: PodId| world.api.pods.get(p).map_or(0, |pod| pod.key);
     match *request {
-        Request::CreatePod { set, ordinal } => {
+        Request::CreatePod { set, ordinal, .. } => {
             draws::key(&[1, u64::from(set.raw()), u64::from(ordinal)])
         }
         Request::DeletePod { pod: p, .. } => draws::key(&[2, pod(p)]),
@@ -220,7 +265,7 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
             draws::key(&[8, u64::from(workload.raw()), u64::from(replicas)])
         }
         Request::CreateSet { workload, .. } => draws::key(&[9, u64::from(workload.raw())]),
-        Request::ScaleSet { set, desired } => {
+        Request::ScaleSet { set, desired, .. } => {
             draws::key(&[10, u64::from(set.raw()), u64::from(desired)])
         }
         Request::RegisterNode { instance } => {
@@ -235,5 +280,9 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
         Request::DeleteNode { node } => draws::key(&[14, u64::from(node.raw())]),
         Request::CreateJob { cron } => draws::key(&[15, u64::from(cron.raw())]),
         Request::FinishJob { job, .. } => draws::key(&[16, u64::from(job.raw())]),
+        Request::ReviveSet { set } => draws::key(&[17, u64::from(set.raw())]),
+        Request::DeleteSet { set } => draws::key(&[18, u64::from(set.raw())]),
+        Request::CompleteUpdate { set } => draws::key(&[19, u64::from(set.raw())]),
+        Request::Step { step } => draws::key(&[20, u64::from(step)]),
     }
 }

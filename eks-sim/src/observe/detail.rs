@@ -33,7 +33,7 @@ pub fn pod_name(pod: PodId, world: &World, model: &Model) -> (String, String) {
         WorkloadKind::Deployment(_) => {
             format!("{}-{}-{}", w.name, suffix(set_key(p.set, world, model), 10), suffix(p.key, 5))
         }
-        WorkloadKind::ReplicaSet | WorkloadKind::DaemonSet(_) => {
+        WorkloadKind::ReplicaSet(_) | WorkloadKind::DaemonSet(_) => {
             format!("{}-{}", w.name, suffix(p.key, 5))
         }
         WorkloadKind::StatefulSet(_) => format!("{}-{}", w.name, p.ordinal),

@@ -2,8 +2,10 @@
 //! tables. Built once by [`super::lower`], shared by reference.
 
 use super::settings::Settings;
+use super::steps::{RevisionModel, StepModel};
 use crate::catalog::{CapacityType, Defaults, InstanceType};
 use crate::k8s;
+use crate::policy::kube_scheduler::Profile;
 use crate::policy::vpc_cni::{AddressSpace, Cidr, Holding, Placement};
 use crate::spec::scenario::{ClusterAutoscalerSpec, CniSpec};
 use crate::units::{Bytes, Dist, Id, IdVec, MilliCpu, MoneyRate, SimTime, Span};
@@ -62,6 +64,14 @@ pub struct Model {
     pub budgets: IdVec<BudgetModel, BudgetModel>,
     /// Faults that the scenario sets.
     pub faults: Vec<FaultModel>,
+    /// What the user does during the run.
+    pub steps: Vec<StepModel>,
+    /// Workloads as these steps leave them.
+    pub revisions: IdVec<RevisionModel, RevisionModel>,
+    /// ResourceQuotas.
+    pub quotas: Vec<QuotaModel>,
+    /// kube-scheduler's profiles.
+    pub profiles: Vec<Profile>,
     /// Objects the scheduler reads beside pods and nodes.
     pub objects: SchedulerObjects,
     /// Pods of a trace, if any.
@@ -245,6 +255,25 @@ pub struct Template {
     pub restarts_on_failure: bool,
     /// Claims, by name in the namespace, or of the StatefulSet's templates.
     pub claims: Vec<ClaimModel>,
+    /// Why admission refuses the pods, whatever else there is: the text after `is forbidden: `.
+    pub refusal: Option<String>,
+    /// Quotas of its namespace that cover the pods.
+    pub quotas: Vec<u32>,
+    /// Profile that schedules the pods; `None` if no scheduler has the name.
+    pub profile: Option<u32>,
+}
+
+/// A ResourceQuota.
+#[derive(Clone, Debug)]
+pub struct QuotaModel {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Limits.
+    pub hard: k8s::ResourceList,
+    /// Scopes.
+    pub scopes: Vec<String>,
 }
 
 /// Timing of a readiness probe.
@@ -279,7 +308,7 @@ pub enum WorkloadKind {
     /// A Deployment.
     Deployment(Box<k8s::DeploymentSpec>),
     /// A ReplicaSet without Deployment.
-    ReplicaSet,
+    ReplicaSet(Box<k8s::ReplicaSetSpec>),
     /// A StatefulSet.
     StatefulSet(Box<k8s::StatefulSetSpec>),
     /// A DaemonSet.
@@ -298,7 +327,7 @@ impl WorkloadKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Deployment(_) => "Deployment",
-            Self::ReplicaSet => "ReplicaSet",
+            Self::ReplicaSet(_) => "ReplicaSet",
             Self::StatefulSet(_) => "StatefulSet",
             Self::DaemonSet(_) => "DaemonSet",
             Self::Job(_) => "Job",
@@ -497,6 +526,19 @@ pub struct SchedulerObjects {
 pub struct TraceModel {
     /// Sorted by arrival.
     pub pods: Vec<TracePod>,
+    /// Nodes that are there from the start, without instances of EC2.
+    pub nodes: Vec<TraceNode>,
+}
+
+/// A node of a trace.
+#[derive(Clone, Debug)]
+pub struct TraceNode {
+    /// Name.
+    pub name: String,
+    /// Allocatable CPU.
+    pub cpu: MilliCpu,
+    /// Allocatable memory.
+    pub memory: Bytes,
 }
 
 /// A pod of a trace.

@@ -17,6 +17,8 @@ pub struct Settings {
     pub request_retry: Span,
     /// `controller_manager.client_qps`, `client_burst`.
     pub controller_limit: (f64, f64),
+    /// `user.eviction_retry`: `kubectl drain` asks again after a refused eviction.
+    pub eviction_retry: Span,
     /// `failure.etcd_member_replace`.
     pub etcd_repair: Dist,
     /// `failure.api_server_replace`.
@@ -128,6 +130,7 @@ impl Settings {
                 d.f64("controller_manager.client_qps"),
                 d.i64("controller_manager.client_burst") as f64,
             ),
+            eviction_retry: d.span("user.eviction_retry"),
             etcd_repair: dist(d, "failure.etcd_member_replace")?,
             api_server_repair: dist(d, "failure.api_server_replace")?,
             scheduler_cycle: d.span("scheduler.cycle_time"),

@@ -4,10 +4,14 @@
 //! the scenario path they belong to.
 
 mod addons;
+mod admission;
 mod cluster;
 mod faults;
 mod objects;
 mod pods;
+mod scheduler;
+mod steps;
+mod trace;
 mod traffic;
 
 use super::model::{Limits, Model, SchedulerObjects};
@@ -120,6 +124,10 @@ fn lower(
         hpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
+        steps: Vec::new(),
+        revisions: IdVec::new(),
+        quotas: Vec::new(),
+        profiles: Vec::new(),
         objects: SchedulerObjects::default(),
         trace: None,
         defaults,
@@ -128,12 +136,14 @@ fn lower(
     cluster::groups(&spec.cluster, region, &mut model, errors);
     let all = addons::with_addons(manifests, &spec.cluster, errors);
     objects::services(&all, &mut model);
+    admission::quotas(&all, &mut model);
+    scheduler::profiles(&all, &mut model, errors);
     objects::workloads(&all, scenario, &mut model, errors);
     objects::hpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     traffic::lower(scenario, folder, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
-    objects::trace(scenario, folder, &mut model, errors);
+    trace::lower(scenario, folder, &mut model, errors);
     Some(model)
 }
 
