@@ -10,7 +10,11 @@ fn main() {
     let loaded = if args[1].ends_with("scenario.yaml") {
         eks_sim::spec::load(Path::new(&args[1]), &[])
     } else {
-        eks_sim::spec::load_manifests_only(Path::new("."), &args[1..2], &[("duration".into(), "2h".into())])
+        eks_sim::spec::load_manifests_only(
+            Path::new("."),
+            &args[1..2],
+            &[("duration".into(), "2h".into())],
+        )
     };
     let loaded = match loaded {
         Ok(l) => l,
@@ -20,7 +24,8 @@ fn main() {
         }
     };
     println!("{}", loaded.warnings.render());
-    let (model, errors) = eks_sim::world::lower::build(&loaded.scenario, &loaded.manifests, &loaded.base);
+    let (model, errors) =
+        eks_sim::world::lower::build(&loaded.scenario, &loaded.manifests, &loaded.base);
     println!("{errors:?}");
     let Some(model) = model else { return };
     let study = ModelStudy::new(Arc::new(model));
@@ -37,7 +42,17 @@ fn main() {
     }
     let d = out.detail.unwrap();
     for p in d.pods.iter().take(60) {
-        println!("{} {} {} created {} bound {:?} ready {:?} {} {}", p.namespace, p.name, p.node, p.created, p.bound.map(|t| t.secs_f64()), p.ready.map(|t| t.secs_f64()), p.state, p.reason);
+        println!(
+            "{} {} {} created {} bound {:?} ready {:?} {} {}",
+            p.namespace,
+            p.name,
+            p.node,
+            p.created,
+            p.bound.map(|t| t.secs_f64()),
+            p.ready.map(|t| t.secs_f64()),
+            p.state,
+            p.reason
+        );
     }
     for e in d.events.iter().take(60) {
         println!("{} {} {} {} {} {}", e.at, e.component, e.kind, e.object, e.reason, e.message);

@@ -1,15 +1,19 @@
-//! EC2 and the Auto Scaling groups of managed node groups.
+//! EC2: Auto Scaling groups of managed node groups, and CreateFleet calls.
 //!
 //! Desired size above the instances there are → launch into the zone with the fewest → API call,
 //! pending → running, boot, kubelet registers. A machine that crashes is found unhealthy after a
 //! while, terminated and replaced.
 
+mod fleet;
+
 use crate::engine::{self, Cx, Stream};
+use crate::k8s::StringMap;
 use crate::policy::vpc_cni::{Holding, Placement};
 use crate::units::{Id, SimTime, Span};
-use crate::world::cloud::{Group, Instance, InstanceState, LaunchFailure, Subnet};
-use crate::world::model::{GroupModel, SubnetModel, Zone};
+use crate::world::cloud::{Fleet, Group, Instance, InstanceState, LaunchFailure, Subnet};
+use crate::world::model::{GroupKind, GroupModel, GroupType, SubnetModel, Zone};
 use crate::world::{Change, Client, Request};
+use std::sync::Arc;
 
 /// What can happen to EC2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,10 @@ pub enum Event {
     SetDesired(Id<GroupModel>, u32),
     /// Somebody terminates an instance and shrinks its group by one.
     Terminate(Id<Instance>),
+    /// Somebody calls CreateFleet.
+    CreateFleet(Id<Fleet>),
+    /// EC2 looks for capacity for a CreateFleet call.
+    FleetDue(Id<Fleet>),
     /// An instance runs.
     Running(Id<Instance>),
     /// Its kubelet registers.
@@ -60,7 +68,7 @@ impl Ec2 {
             .iter()
             .map(|(_, g)| Group { desired: g.desired, ..Group::default() })
             .collect();
-        for (group, g) in model.groups.iter() {
+        for (group, g) in model.groups.iter().filter(|(_, g)| g.is_managed()) {
             for _ in 0..g.desired {
                 match launch(group, cx) {
                     Ok(instance) => {
@@ -72,6 +80,43 @@ impl Ec2 {
                     Err(why) => refuse(group, why, cx),
                 }
             }
+        }
+    }
+
+    /// Nodes of a trace are machines that run for ever, outside the cluster's subnets.
+    pub fn start_trace_nodes(&mut self, cx: &mut Cx<'_>) {
+        let model = cx.model();
+        let Some(trace) = model.trace.as_ref() else { return };
+        let Some((group, g)) = model.groups.iter().find(|(_, g)| g.kind == GroupKind::Trace) else {
+            return;
+        };
+        let Some(&subnet) = g.subnets.first() else { return };
+        for (serial, node) in trace.nodes.iter().enumerate() {
+            let fits = |t: &GroupType| {
+                t.allocatable_cpu == node.cpu && t.allocatable_memory == node.memory
+            };
+            let type_index = g.types.iter().position(fits).unwrap_or(0) as u32;
+            let key = engine::draws::key(&[engine::draws::key_str(&g.name), serial as u64]);
+            let instance = cx.cloud_mut().instances.push(Instance {
+                group,
+                serial: serial as u32,
+                key,
+                type_index,
+                subnet,
+                zone: model.subnets[subnet].zone,
+                state: InstanceState::Running,
+                alive: true,
+                requested: SimTime::ZERO,
+                running: SimTime::ZERO,
+                terminated: SimTime::NEVER,
+                end_reason: "",
+                crashed: SimTime::NEVER,
+                address: 0,
+                node: None,
+                labels: None,
+            });
+            cx.cloud_mut().groups[group].instances.push(instance);
+            cx.emit(Change::InstanceRunning(instance));
         }
     }
 
@@ -95,6 +140,8 @@ impl Ec2 {
                     terminate(i, "scaled down", cx);
                 }
             }
+            Event::CreateFleet(f) => fleet::called(f, cx),
+            Event::FleetDue(f) => fleet::due(f, cx),
             Event::Running(i) => running(i, cx),
             Event::Register(i) => {
                 let row = &cx.cloud().instances[i];
@@ -115,6 +162,7 @@ impl Ec2 {
             Event::SpotNotice(i) => {
                 if cx.cloud().instances[i].state == InstanceState::Running {
                     let notice = cx.model().settings.spot_notice;
+                    cx.emit(Change::SpotNotice(i));
                     cx.after(notice, wake(Event::SpotReclaim(i)));
                 }
             }
@@ -129,6 +177,9 @@ impl Ec2 {
 }
 
 fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
+    if !cx.model().groups[group].is_managed() {
+        return;
+    }
     loop {
         let state = &cx.cloud().groups[group];
         if state.instances.len() as u32 >= state.desired {
@@ -182,40 +233,59 @@ fn launch(group: Id<GroupModel>, cx: &mut Cx<'_>) -> Result<Id<Instance>, Launch
     let serial = cx.cloud().groups[group].launched;
     let key = engine::draws::key(&[engine::draws::key_str(&g.name), u64::from(serial)]);
     for subnet in subnets {
-        let mut taken = Vec::new();
-        let space = &mut cx.cloud_mut().subnets[subnet].space;
-        let asked = space.take(Holding::NodePrimary, 1, &mut Placement::Sequential, &mut taken);
-        let (Ok(()), Some(&address)) = (asked, taken.first()) else {
-            cx.cloud_mut().subnets[subnet].refusals += 1;
-            cx.emit(Change::SubnetExhausted(subnet));
-            continue;
-        };
-        let now = cx.now();
-        let instance = cx.cloud_mut().instances.push(Instance {
-            group,
-            serial,
-            key,
-            type_index: 0,
-            subnet,
-            zone: model.subnets[subnet].zone,
-            state: InstanceState::Pending,
-            alive: true,
-            requested: now,
-            running: SimTime::NEVER,
-            terminated: SimTime::NEVER,
-            end_reason: "",
-            crashed: SimTime::NEVER,
-            address: address.into(),
-            node: None,
-        });
-        let state = &mut cx.cloud_mut().groups[group];
-        state.launched += 1;
-        state.instances.push(instance);
-        cx.emit(Change::InstanceRequested(instance));
-        cx.emit(Change::SubnetChanged(subnet));
-        return Ok(instance);
+        let wanted = Wanted { group, serial, key, type_index: 0, subnet, labels: None };
+        if let Some(instance) = start_instance(wanted, cx) {
+            cx.cloud_mut().groups[group].launched += 1;
+            return Ok(instance);
+        }
     }
     Err(LaunchFailure::InsufficientFreeAddressesInSubnet)
+}
+
+/// What is to be started.
+struct Wanted {
+    group: Id<GroupModel>,
+    serial: u32,
+    key: u64,
+    type_index: u32,
+    subnet: Id<SubnetModel>,
+    labels: Option<Arc<StringMap>>,
+}
+
+/// A pending instance, if the subnet has an address for it.
+fn start_instance(wanted: Wanted, cx: &mut Cx<'_>) -> Option<Id<Instance>> {
+    let Wanted { group, serial, key, type_index, subnet, labels } = wanted;
+    let mut taken = Vec::new();
+    let space = &mut cx.cloud_mut().subnets[subnet].space;
+    let asked = space.take(Holding::NodePrimary, 1, &mut Placement::Sequential, &mut taken);
+    let (Ok(()), Some(&address)) = (asked, taken.first()) else {
+        cx.cloud_mut().subnets[subnet].refusals += 1;
+        cx.emit(Change::SubnetExhausted(subnet));
+        return None;
+    };
+    let (now, zone) = (cx.now(), cx.model().subnets[subnet].zone);
+    let instance = cx.cloud_mut().instances.push(Instance {
+        group,
+        serial,
+        key,
+        type_index,
+        subnet,
+        zone,
+        state: InstanceState::Pending,
+        alive: true,
+        requested: now,
+        running: SimTime::NEVER,
+        terminated: SimTime::NEVER,
+        end_reason: "",
+        crashed: SimTime::NEVER,
+        address: address.into(),
+        node: None,
+        labels,
+    });
+    cx.cloud_mut().groups[group].instances.push(instance);
+    cx.emit(Change::InstanceRequested(instance));
+    cx.emit(Change::SubnetChanged(subnet));
+    Some(instance)
 }
 
 fn running(instance: Id<Instance>, cx: &mut Cx<'_>) {
@@ -239,8 +309,7 @@ fn running(instance: Id<Instance>, cx: &mut Cx<'_>) {
 /// Draws when a spot instance will be reclaimed, if that is within the run.
 fn spot_clock(instance: Id<Instance>, cx: &mut Cx<'_>) {
     let row = &cx.cloud().instances[instance];
-    let group = &cx.model().groups[row.group];
-    let hazard = group.types[row.type_index as usize].interruption_per_hour;
+    let hazard = row.group_type(cx.model()).interruption_per_hour;
     if !cx.model().settings.spot_interruptions || hazard <= 0.0 {
         return;
     }

@@ -9,7 +9,7 @@ use crate::policy::hpa::{
     SelectorState, Source, View, pod_request, reconcile,
 };
 use crate::units::{Id, SimTime, Span};
-use crate::world::model::HpaModel;
+use crate::world::model::{HpaModel, ServiceModel, Zone};
 use crate::world::{Change, Client, Hpa, Model, Phase, PodId, Request};
 
 /// What can happen to the HPA controller.
@@ -216,11 +216,12 @@ fn cpu(id: PodId, scrape: SimTime, window: Span, cx: &Cx<'_>) -> Option<i64> {
     }
     let template = &cx.model().templates[pod.template];
     let since = cx.machines().pod(id)?.serving_since;
+    let zone = zone_of(pod, cx)?;
     let mut cores = 0.0;
     if since < scrape {
         for &service in &template.services {
-            let load = &cx.machines().load[service];
-            cores += load.integral(scrape) - load.integral(begin.max(since));
+            let Some(usage) = cx.machines().load[service].usage(zone) else { continue };
+            cores += usage.integral(scrape) - usage.integral(begin.max(since));
         }
         cores /= window.secs_f64();
     }
@@ -237,10 +238,15 @@ fn memory(id: PodId, scrape: SimTime, cx: &Cx<'_>) -> Option<i64> {
     let serving = cx.machines().pod(id)?.serving_since < scrape;
     let mut bytes = template.idle_memory.raw() as f64;
     if serving {
-        bytes +=
-            template.services.iter().map(|&s| cx.machines().load[s].memory_per_pod).sum::<f64>();
+        let zone = zone_of(pod, cx)?;
+        let usage = |s: &Id<ServiceModel>| cx.machines().load[*s].usage(zone);
+        bytes += template.services.iter().filter_map(usage).map(|u| u.memory).sum::<f64>();
     }
     Some((bytes as i64).saturating_mul(1000))
+}
+
+fn zone_of(pod: &crate::world::Pod, cx: &Cx<'_>) -> Option<Id<Zone>> {
+    Some(cx.cloud().instances[cx.api().nodes[pod.node?].instance].zone)
 }
 
 /// The pod, if its containers run on a machine that works.

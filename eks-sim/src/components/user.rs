@@ -58,8 +58,7 @@ impl User {
                     .filter(|&n| {
                         let row = &cx.api().nodes[n];
                         let of = cx.cloud().instances[row.instance].group;
-                        !row.has_taint(SystemTaint::Unschedulable)
-                            && group.is_none_or(|g| g == of)
+                        !row.has_taint(SystemTaint::Unschedulable) && group.is_none_or(|g| g == of)
                     })
                     .take(*count as usize)
                     .collect();

@@ -105,7 +105,7 @@ impl VpcCni {
     fn node_added(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {
         let model = cx.model();
         let instance = &cx.cloud().instances[cx.api().nodes[node].instance];
-        let group_type = &model.groups[instance.group].types[instance.type_index as usize];
+        let group_type = instance.group_type(model);
         let Some(interfaces) = &group_type.instance_type.interfaces else { return };
         let nitro = group_type.instance_type.supports_prefixes();
         let config = self.config.on(nitro).unwrap_or_else(|_| self.config.clone());

@@ -107,6 +107,8 @@ pub enum Stream {
     Swarm = 41,
     /// Bootstrap resampling in a study.
     Bootstrap = 42,
+    /// Order in which CreateFleet tries pools of equal price.
+    FleetChoice = 43,
 }
 
 /// The random numbers of one replication.

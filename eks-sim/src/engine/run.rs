@@ -32,6 +32,8 @@ pub struct View<'a> {
     pub scheduler: &'a Scheduler,
     /// The HPA controller, for its reasons.
     pub hpa: &'a HpaController,
+    /// Cluster Autoscaler, for its reasons.
+    pub cluster_autoscaler: &'a ClusterAutoscaler,
 }
 
 /// No observer at all.
@@ -127,6 +129,7 @@ impl Sim {
         let cx = &mut cx;
         c.control_plane.start(cx);
         c.ec2.start(cx);
+        c.ec2.start_trace_nodes(cx);
         c.traffic.start(cx);
         c.control_plane.register_initial_nodes(cx);
         c.control_plane.create_initial_objects(cx);
@@ -167,6 +170,7 @@ impl Sim {
             model: &self.model,
             scheduler: &self.components.scheduler,
             hpa: &self.components.hpa,
+            cluster_autoscaler: &self.components.cluster_autoscaler,
         };
         for change in &self.changes {
             self.digest.change(now, change);
@@ -228,6 +232,11 @@ impl Sim {
     #[must_use]
     pub const fn world(&self) -> &World {
         &self.world
+    }
+    /// Cluster Autoscaler, for its reasons.
+    #[must_use]
+    pub const fn cluster_autoscaler(&self) -> &ClusterAutoscaler {
+        &self.components.cluster_autoscaler
     }
     /// The input.
     #[must_use]

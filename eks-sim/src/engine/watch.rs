@@ -4,11 +4,10 @@
 use super::draws;
 use super::event::Event;
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, hpa, kubelet, node_lifecycle, scheduler, traffic,
-    user, volumes, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, hpa, kubelet, node_lifecycle, scheduler, traffic, user,
+    volumes, vpc_cni, workloads,
 };
 use crate::units::{Id, Span};
-use crate::world::model::WorkloadKind;
 use crate::world::{Change, Client, Model, PodId, Request, Set, World};
 
 /// Calls `push` for each event that `change` causes.
@@ -19,17 +18,27 @@ pub(super) fn fan_out(
     push: &mut impl FnMut(Span, Event),
 ) {
     let watch = model.settings.watch_delay;
+    if model.cluster_autoscaler.is_some() {
+        fan_out_autoscaler(change, world, watch, push);
+    }
     match change {
         Change::PodCreated(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodAdded(p)));
-            if let Some(pod) = world.api.pods.get(p).filter(|pod| has_controller(pod.set, world, model)) {
+            if let Some(pod) =
+                world.api.pods.get(p).filter(|pod| has_controller(pod.set, world, model))
+            {
                 push(Span::ZERO, Event::Workloads(workloads::Event::Created(pod.set)));
                 push(watch, Event::Workloads(workloads::Event::SyncSet(pod.set)));
             }
         }
         Change::PodBound(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodBound(p)));
-            push(watch, Event::Kubelet(kubelet::Event::Observe(p)));
+            match trace_duration(p, world, model) {
+                Some(running) => {
+                    push(running, Event::Kubelet(kubelet::Event::Finished(p, true)));
+                }
+                None => push(watch, Event::Kubelet(kubelet::Event::Observe(p))),
+            }
         }
         Change::PodAddressed(p) => push(Span::ZERO, Event::Kubelet(kubelet::Event::Addressed(p))),
         Change::PodAddressRefused(p) => {
@@ -40,9 +49,13 @@ pub(super) fn fan_out(
             push(Span::ZERO, Event::Kubelet(kubelet::Event::VolumesReady(p)))
         }
         Change::VolumesWanted(p) => push(Span::ZERO, Event::Volumes(volumes::Event::Attach(p))),
+        Change::PodStopped(p) if is_trace(p, world, model) => {}
         Change::PodStopped(p) => {
             push(Span::ZERO, Event::VpcCni(vpc_cni::Event::Release(p)));
             let pod = world.api.pods.get(p);
+            if pod.is_some_and(|pod| !model.templates[pod.template].services.is_empty()) {
+                push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
+            }
             if pod.is_some_and(|pod| !model.templates[pod.template].claims.is_empty()) {
                 push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
             }
@@ -58,6 +71,8 @@ pub(super) fn fan_out(
             sync_set_of(p, world, model, watch, push);
             endpoints_of(p, world, model, push);
         }
+        // A pod of a trace is gone at the same instant.
+        Change::PodSucceeded(p) if is_trace(p, world, model) => {}
         Change::PodSucceeded(p) | Change::PodFailed(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodGone(p)));
             sync_set_of(p, world, model, watch, push);
@@ -96,6 +111,13 @@ pub(super) fn fan_out(
             push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
             push(watch, Event::NodeLifecycle(node_lifecycle::Event::NodeChanged(n)));
         }
+        Change::NodeImagesChanged(n) => {
+            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
+        }
+        Change::VolumeCreated(p, i) => {
+            let index = u8::try_from(i).unwrap_or(u8::MAX);
+            push(watch, Event::Scheduler(scheduler::Event::VolumeCreated(p, index)));
+        }
         Change::NodeDeleted(n) => {
             push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
             push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
@@ -129,11 +151,8 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
             push(Span::ZERO, Event::Ec2(ec2::Event::SetDesired(g, size)));
         }
         Change::TerminationWanted(i) => push(Span::ZERO, Event::Ec2(ec2::Event::Terminate(i))),
+        Change::FleetWanted(f) => push(Span::ZERO, Event::Ec2(ec2::Event::CreateFleet(f))),
         Change::GroupResized(g) => push(Span::ZERO, Event::Ec2(ec2::Event::Reconcile(g))),
-        Change::LaunchRefused(g, _) => {
-            let event = cluster_autoscaler::Event::LaunchRefused(g);
-            push(Span::ZERO, Event::ClusterAutoscaler(event));
-        }
         Change::ZoneChanged(z, down) => {
             push(Span::ZERO, Event::Ec2(ec2::Event::ZoneChanged(z, down)))
         }
@@ -149,10 +168,50 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
     }
 }
 
+fn is_trace(p: PodId, world: &World, model: &Model) -> bool {
+    world.api.pods.get(p).is_some_and(|pod| model.templates[pod.template].trace)
+}
+
+/// How long a pod of a trace runs.
+fn trace_duration(p: PodId, world: &World, model: &Model) -> Option<Span> {
+    let pod = world.api.pods.get(p).filter(|pod| model.templates[pod.template].trace)?;
+    let trace = model.trace.as_ref()?;
+    trace.pods.get(pod.ordinal as usize).map(|t| t.duration)
+}
+
 /// Pods of a trace have no controller that looks after them.
 fn has_controller(set: Id<Set>, world: &World, model: &Model) -> bool {
-    let row = &world.api.workloads[world.api.sets[set].workload];
-    !matches!(row.kind(model), WorkloadKind::Trace)
+    !model.templates[world.api.sets[set].template].trace
+}
+
+/// What Cluster Autoscaler watches, if there is one.
+fn fan_out_autoscaler(
+    change: Change,
+    world: &World,
+    watch: Span,
+    push: &mut impl FnMut(Span, Event),
+) {
+    use cluster_autoscaler::Event as Notice;
+    let group_of = |i| world.cloud.instances[i].group;
+    let notice = match change {
+        Change::PodUnschedulable(p) => Notice::PodUnschedulable(p),
+        Change::PodBound(p) => Notice::PodBound(p),
+        Change::PodDeleting(p, _) => Notice::PodTerminating(p),
+        Change::PodSucceeded(p) | Change::PodFailed(p) | Change::PodDeleted(p) => {
+            Notice::PodGone(p)
+        }
+        Change::NodeRegistered(n)
+        | Change::NodeConditionChanged(n)
+        | Change::NodeTainted(n, _, _)
+        | Change::NodeDeleted(n) => Notice::NodeChanged(n),
+        Change::GroupResized(g) => Notice::GroupChanged(g),
+        Change::InstanceRequested(i) | Change::InstanceTerminated(i) => {
+            Notice::GroupChanged(group_of(i))
+        }
+        Change::LaunchRefused(g, _) => Notice::LaunchRefused(g),
+        _ => return,
+    };
+    push(watch, Event::ClusterAutoscaler(notice));
 }
 
 fn sync_set_of(
@@ -192,9 +251,7 @@ fn refused(
                 push(retry, Event::Workloads(workloads::Event::TracePodFailed(ordinal)));
             }
         }
-        Request::ScaleSet { set, .. }
-        | Request::ReviveSet { set }
-        | Request::DeleteSet { set } => {
+        Request::ScaleSet { set, .. } | Request::ReviveSet { set } | Request::DeleteSet { set } => {
             let workload = world.api.sets[set].workload;
             push(retry, Event::Workloads(workloads::Event::WorkloadFailed(workload)));
         }
@@ -239,8 +296,14 @@ fn refused(
         Request::RegisterNode { instance } => {
             push(retry, Event::Ec2(ec2::Event::Register(instance)));
         }
+        // Reported again with the next change.
+        Request::ReportImages { .. } => {}
         Request::SetNodeCondition { node, .. } => {
             push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryNode(node)));
+        }
+        Request::TaintNode { node, .. } if client == Client::ClusterAutoscaler => {
+            let event = cluster_autoscaler::Event::TaintRefused(node);
+            push(retry, Event::ClusterAutoscaler(event));
         }
         Request::TaintNode { node, .. } | Request::DeleteNode { node } => {
             push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryNode(node)));
@@ -280,6 +343,7 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
         Request::DeleteNode { node } => draws::key(&[14, u64::from(node.raw())]),
         Request::CreateJob { cron } => draws::key(&[15, u64::from(cron.raw())]),
         Request::FinishJob { job, .. } => draws::key(&[16, u64::from(job.raw())]),
+        Request::ReportImages { node } => draws::key(&[21, u64::from(node.raw())]),
         Request::ReviveSet { set } => draws::key(&[17, u64::from(set.raw())]),
         Request::DeleteSet { set } => draws::key(&[18, u64::from(set.raw())]),
         Request::CompleteUpdate { set } => draws::key(&[19, u64::from(set.raw())]),

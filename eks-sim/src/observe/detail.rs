@@ -6,6 +6,7 @@ use crate::engine::View;
 use crate::units::{Id, SimTime, UsageCost};
 use crate::world::cloud::Instance;
 use crate::world::model::WorkloadKind;
+use crate::world::steps::StepKind;
 use crate::world::{Change, Model, NodeCondition, PodId, World};
 use std::collections::BTreeMap;
 
@@ -52,7 +53,7 @@ pub fn pod_name(pod: PodId, world: &World, model: &Model) -> (String, String) {
 fn set_key(set: Id<crate::world::Set>, world: &World, model: &Model) -> u64 {
     let row = &world.api.sets[set];
     let w = &model.workloads[world.api.workloads[row.workload].model];
-    crate::units::key::key(&[w.key, u64::from(row.revision)])
+    crate::units::key::key(&[w.key, u64::from(row.serial)])
 }
 
 /// Letters of Kubernetes' random suffixes.
@@ -203,7 +204,7 @@ fn node_row(
     model: &Model,
 ) -> NodeRow {
     let group = &model.groups[i.group];
-    let t = &group.types[i.type_index as usize];
+    let t = i.group_type(model);
     let node = i.node.map(|n| &world.api.nodes[n]);
     let some = |t: SimTime| (t != SimTime::NEVER).then_some(t);
     let mut cost = UsageCost::ZERO;
@@ -214,7 +215,7 @@ fn node_row(
         instance_type: t.instance_type.name.to_owned(),
         zone: model.zones[i.zone].clone(),
         subnet: model.subnets[i.subnet].name.clone(),
-        capacity_type: eks_capacity(group.capacity).to_owned(),
+        capacity_type: eks_capacity(t.capacity).to_owned(),
         requested: i.requested,
         registered: node.map(|n| n.registered),
         ready: node.and_then(|n| some(n.first_ready)),
@@ -315,6 +316,34 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Some(EventRow { at: now, component, kind, object, reason: reason.to_owned(), message })
     };
     match *change {
+        Change::WorkloadChanged(x, step) => {
+            let message = match m.steps.get(step as usize).map(|s| &s.kind) {
+                Some(StepKind::Change { text, .. }) => text.clone(),
+                _ => String::new(),
+            };
+            row("user", "workload", workload(x), "Changed", message)
+        }
+        Change::RolloutComplete(x) => row(
+            "deployment-controller",
+            "workload",
+            workload(x),
+            "NewReplicaSetAvailable",
+            String::new(),
+        ),
+        Change::ProgressDeadlineExceeded(x) => row(
+            "deployment-controller",
+            "workload",
+            workload(x),
+            "ProgressDeadlineExceeded",
+            "the rollout made no progress within progressDeadlineSeconds".to_owned(),
+        ),
+        Change::PodRefused(s) => {
+            let why = w.api.refusals.get(&s).cloned().unwrap_or_default();
+            let owner = workload(w.api.sets[s].workload);
+            let name = owner.rsplit('/').next().unwrap_or_default().to_owned();
+            let message = format!("Error creating: pods \"{name}-\" is forbidden: {why}");
+            row("controller", "workload", owner, "FailedCreate", message)
+        }
         Change::WorkloadScaled(x, hpa) => {
             let by = if hpa.is_some() { "horizontal-pod-autoscaler" } else { "kubectl" };
             let message = format!("Scaled to {}", w.api.workloads[x].replicas);
@@ -373,6 +402,17 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Change::GroupResized(g) => {
             let message = format!("desired size {}", w.cloud.groups[g].desired);
             row("ec2", "nodegroup", m.groups[g].name.clone(), "Resized", message)
+        }
+        Change::ScaleUpDecided(g, delta) => {
+            let (group, size) = (&m.groups[g], w.cloud.groups[g].desired);
+            let message = format!(
+                "pod triggered scale-up: [{{{} {size}->{} (max: {})}}]",
+                group.name,
+                size.saturating_add(delta),
+                group.max
+            );
+            let object = group.name.clone();
+            row("cluster-autoscaler", "nodegroup", object, "TriggeredScaleUp", message)
         }
         Change::SubnetExhausted(s) => row(
             "ec2",

@@ -45,13 +45,13 @@ pub fn estimate(unit: &'static str, e: &Estimate) -> String {
 pub fn parts(unit: &'static str, e: &Estimate) -> (String, Option<String>) {
     let scale = scale(unit, e.mean.abs());
     let (mean, half) = (e.mean * scale.factor, e.half_width * scale.factor);
-    // A spread below the rounding of sums is none.
+    // A spread below the rounding of sums is none, and one far below the value does not show.
     let spread = half.is_finite() && half > mean.abs() * 1e-9;
     let decimals = match spread {
-        true if unit == "USD" => decimals_for(half, 2).next_multiple_of(2),
-        true => decimals_for(half, 2),
+        true => decimals_for(half, 2).min(most_decimals(unit, mean)),
         false => plain_decimals(unit, mean),
     };
+    let spread = spread && grouped(half, decimals).bytes().any(|b| matches!(b, b'1'..=b'9'));
     let text = |value: f64| with_unit(value, decimals, unit, scale);
     (text(mean), spread.then(|| text(half)))
 }
@@ -90,6 +90,18 @@ fn decimals_for(value: f64, digits: i32) -> usize {
     let text = format!("{:.*e}", (digits - 1).max(0) as usize, value.abs());
     let exponent: i32 = text.rsplit('e').next().and_then(|e| e.parse().ok()).unwrap_or(0);
     (digits - 1 - exponent).clamp(0, 6) as usize
+}
+
+/// Decimals that are still worth showing: five significant digits, or whole cents; of shares near
+/// one the distance from it counts.
+fn most_decimals(unit: &str, mean: f64) -> usize {
+    match unit {
+        "USD" if mean.abs() >= 1000.0 => 0,
+        "USD" if mean.abs() >= 1.0 => 2,
+        "USD" => 4,
+        "share" if mean > 99.0 && mean < 100.0 => decimals_for(100.0 - mean, 3),
+        _ => decimals_for(mean, 5),
+    }
 }
 
 fn plain_decimals(unit: &str, value: f64) -> usize {
@@ -150,6 +162,9 @@ mod tests {
         assert_eq!(estimate("USD", &e(4012.3, 31.0)), "$4,012 ± $31");
         assert_eq!(estimate("USD", &e(676.55, 3.14)), "$676.55 ± $3.14");
         assert_eq!(estimate("pods", &e(190.8, 1.7)), "190.8 ± 1.7 pods");
+        assert_eq!(estimate("USD", &e(97.515_91, 0.000_851)), "$97.52");
+        assert_eq!(estimate("share", &e(0.417_937_1, 0.000_005_1)), "41.794 %");
+        assert_eq!(estimate("s", &e(0.0, 0.5)), "0.00 s ± 0.50 s");
         assert_eq!(estimate("USD", &e(73.0, 0.0)), "$73");
         assert_eq!(estimate("pods", &e(183.0, 0.0)), "183 pods");
         assert_eq!(estimate("pods", &e(1_234_567.0, 0.0)), "1,234,567 pods");

@@ -150,6 +150,10 @@ codes! {
     PDB_MATCHES_NOTHING = "W0513";
     /// A workload has no readiness probe and gets traffic.
     NO_READINESS_PROBE = "W0514";
+    /// Scenario, manifests and catalogue do not go together.
+    DOES_NOT_FIT = "E0601";
+    /// Something is ignored when the model is built.
+    IGNORED_IN_MODEL = "W0602";
     /// Two HPAs scale the same object.
     TWO_SCALERS = "W0515";
 }

@@ -30,6 +30,26 @@ pub struct Loaded {
     pub hash: u64,
     /// The folder to which paths in the scenario are relative.
     pub base: PathBuf,
+    /// The scenario's tree with all overrides, for the places of later findings.
+    tree: Node<'static>,
+}
+
+impl Loaded {
+    /// A finding about the field at `path` (relative to `spec`, for example
+    /// `cluster.nodeGroups[0].instanceTypes`), at the place of its deepest part that was written.
+    #[must_use]
+    pub fn finding(
+        &self,
+        severity: Severity,
+        code: &'static str,
+        path: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Diagnostic {
+        let dotted = path.replace('[', ".").replace(']', "");
+        let span = self.tree.span_at(&format!("spec.{dotted}"));
+        Diagnostic::new(&self.sources, severity, code, span, message, help)
+    }
 }
 
 /// A variant of a scenario.
@@ -57,7 +77,25 @@ pub fn load(path: &Path, sets: &[(String, String)]) -> Result<Loaded, Diagnostic
         _ => PathBuf::new(),
     };
     let Some(id) = read::read_file(path, &mut sources, &mut out) else { return Err(out) };
-    load_source(id, &base, sets, sources, out)
+    load_source(id, &base, None, sets, sources, out)
+}
+
+/// Loads a scenario whose manifests are a text too: nothing is read from the disk, and what the
+/// scenario says under `manifests` does not count.
+///
+/// # Errors
+/// All mistakes with their places, if there is one.
+pub fn load_embedded(
+    scenario: (&str, &str),
+    manifests: (&str, &str),
+    sets: &[(String, String)],
+) -> Result<Loaded, Diagnostics> {
+    let (mut sources, mut out) = (Sources::new(), Diagnostics::new());
+    let bytes = scenario.1.as_bytes().to_vec();
+    let Some(id) = read::add_bytes(scenario.0, bytes, &mut sources, &mut out) else {
+        return Err(out);
+    };
+    load_source(id, Path::new(""), Some(manifests), sets, sources, out)
 }
 
 /// Loads a scenario from a text; its paths are relative to `base`.
@@ -73,7 +111,7 @@ pub fn load_scenario_text(
     let (mut sources, mut out) = (Sources::new(), Diagnostics::new());
     let bytes = text.as_bytes().to_vec();
     let Some(id) = read::add_bytes(name, bytes, &mut sources, &mut out) else { return Err(out) };
-    load_source(id, base, sets, sources, out)
+    load_source(id, base, None, sets, sources, out)
 }
 
 /// Loads manifests without a scenario: the scenario is the documented default.
@@ -96,6 +134,7 @@ pub fn load_manifests_only(
 fn load_source(
     id: SourceId,
     base: &Path,
+    embedded: Option<(&str, &str)>,
     sets: &[(String, String)],
     mut sources: Sources,
     mut out: Diagnostics,
@@ -124,7 +163,10 @@ fn load_source(
     let pristine = tree.clone();
     let scenario = decode_scenario(&mut tree, &mut reporter);
     let patterns = patterns_of(pristine.at("spec.manifests"));
-    let manifests = manifest::load_manifests(base, &patterns, &mut sources, &mut out);
+    let manifests = match embedded {
+        Some((name, text)) => manifest::load_text(name, text, &mut sources, &mut out),
+        None => manifest::load_manifests(base, &patterns, &mut sources, &mut out),
+    };
     let Some(scenario) = scenario else { return finish_error(out) };
     let mut reporter = Reporter { sources: &sources, out: &mut out };
     validate::check(&scenario, &manifests, &pristine, &mut reporter);
@@ -137,7 +179,8 @@ fn load_source(
     }
     out.sort();
     let base = base.to_path_buf();
-    Ok(Loaded { scenario, manifests, variants, sources, warnings: out, hash, base })
+    let tree = pristine.into_owned();
+    Ok(Loaded { scenario, manifests, variants, sources, warnings: out, hash, base, tree })
 }
 
 fn finish_error<T>(mut out: Diagnostics) -> Result<T, Diagnostics> {

@@ -23,7 +23,9 @@ pub mod validate;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Reporter, Severity};
-pub use load::{Loaded, LoadedVariant, load, load_manifests_only, load_scenario_text};
+pub use load::{
+    Loaded, LoadedVariant, load, load_embedded, load_manifests_only, load_scenario_text,
+};
 pub use manifest::{Manifests, Sourced, load_manifests};
 pub use node::{Flavour, Node, Value};
 pub use source::{Location, SourceId, SourceSpan, Sources};

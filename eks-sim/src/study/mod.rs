@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod conformance;
+pub mod exercise;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod objectives;

@@ -1,11 +1,14 @@
 //! Replications of a model.
 
 use super::Replicate;
+use super::objectives::column_of;
 use crate::engine::Sim;
 use crate::observe::collector::Collector;
 use crate::observe::outcome::Outcome;
+use crate::spec::scenario::Scenario;
+use crate::spec::{Diagnostics, Loaded, Manifests, Severity, codes};
 use crate::units::Span;
-use crate::world::Model;
+use crate::world::{Model, lower};
 use std::sync::Arc;
 
 /// Runs replications of one model.
@@ -15,6 +18,41 @@ pub struct ModelStudy {
 }
 
 impl ModelStudy {
+    /// Builds the model of a scenario (of `loaded`, or of one of its variants) and says what is
+    /// ignored.
+    ///
+    /// # Errors
+    /// Mistakes that show only when scenario, manifests and catalogue come together.
+    pub fn build(
+        loaded: &Loaded,
+        scenario: &Scenario,
+        manifests: &Manifests,
+    ) -> Result<(Self, Diagnostics), Diagnostics> {
+        let (model, findings) = lower::build(scenario, manifests, &loaded.base);
+        let mut out = Diagnostics::new();
+        for f in findings {
+            let (severity, code) = if f.warning {
+                (Severity::Warning, codes::IGNORED_IN_MODEL)
+            } else {
+                (Severity::Error, codes::DOES_NOT_FIT)
+            };
+            out.push(loaded.finding(severity, code, &f.path, f.message, f.help));
+        }
+        for (i, objective) in scenario.spec.objectives.iter().enumerate() {
+            if let Err(why) = column_of(&objective.metric, objective.stat.as_deref()) {
+                let path = format!("objectives[{i}]");
+                let help = "the metrics are listed in the documentation of `observe::metrics`";
+                let severity = Severity::Error;
+                out.push(loaded.finding(severity, codes::DOES_NOT_FIT, &path, why, help));
+            }
+        }
+        out.sort();
+        match model {
+            Some(model) if !out.has_errors() => Ok((Self::new(Arc::new(model)), out)),
+            _ => Err(out),
+        }
+    }
+
     /// A study of `model`.
     #[must_use]
     pub const fn new(model: Arc<Model>) -> Self {

@@ -38,9 +38,10 @@ impl Api {
             }
         }
         let recent = |at: SimTime| at + DISRUPTED_FOR > now;
-        let evicted = self.disrupted.iter().filter(|&&(b, p, at)| {
-            b == budget && recent(at) && self.still_healthy(p)
-        });
+        let evicted = self
+            .disrupted
+            .iter()
+            .filter(|&&(b, p, at)| b == budget && recent(at) && self.still_healthy(p));
         healthy -= evicted.count() as i32;
         match Budget::lower(&description.object.spec) {
             Some(rule) => rule.status(if rule.needs_scale() { scale } else { matching }, healthy),

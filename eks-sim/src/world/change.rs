@@ -1,6 +1,6 @@
 //! Facts ([`Change`]) and wishes ([`Request`]).
 
-use super::cloud::{Instance, LaunchFailure};
+use super::cloud::{Fleet, Instance, LaunchFailure};
 use super::model::{BudgetModel, CronModel, GroupModel, ServiceModel, SubnetModel, Zone};
 use super::nodes::SystemTaint;
 use super::{Hpa, Node, NodeCondition, PodId, Set, Workload};
@@ -29,6 +29,8 @@ pub enum Client {
     ClusterAutoscaler,
     /// Managed node group.
     NodeGroup,
+    /// Karpenter.
+    Karpenter,
     /// A kubelet (not limited: each node has its own client).
     Kubelet,
     /// The user who applies the manifests.
@@ -37,7 +39,7 @@ pub enum Client {
 
 impl Client {
     /// Number of clients.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
     /// Position in tables.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -57,6 +59,7 @@ impl Client {
             Self::NodeLifecycle => "node-controller",
             Self::ClusterAutoscaler => "cluster-autoscaler",
             Self::NodeGroup => "eks-node-group",
+            Self::Karpenter => "karpenter",
             Self::Kubelet => "kubelet",
             Self::User => "kubectl",
         }
@@ -247,6 +250,8 @@ pub enum Reason {
     SpotInterruption,
     /// The user drains its node.
     Drained,
+    /// Karpenter drains its node.
+    NodeDisrupted,
 }
 
 impl Reason {
@@ -261,6 +266,7 @@ impl Reason {
                 | Self::NodeGone
                 | Self::SpotInterruption
                 | Self::Drained
+                | Self::NodeDisrupted
         )
     }
     /// Reason as it appears in events.
@@ -277,6 +283,7 @@ impl Reason {
             Self::JobReplaced => "JobReplaced",
             Self::SpotInterruption => "SpotInterruption",
             Self::Drained => "EvictionByEvictionAPI",
+            Self::NodeDisrupted => "Disrupted",
         }
     }
 }
@@ -358,6 +365,14 @@ pub enum Change {
     GroupResized(Id<GroupModel>),
     /// The autoscaler wants a group at this size.
     GroupSizeWanted(Id<GroupModel>, u32),
+    /// Cluster Autoscaler decided to add so many nodes to a group.
+    ScaleUpDecided(Id<GroupModel>, u32),
+    /// CreateFleet was called.
+    FleetWanted(Id<Fleet>),
+    /// EC2 answered a CreateFleet call.
+    FleetAnswered(Id<Fleet>),
+    /// A spot instance will be reclaimed in two minutes.
+    SpotNotice(Id<Instance>),
     /// The autoscaler wants this instance gone, and the group one smaller.
     TerminationWanted(Id<Instance>),
     /// A subnet's free addresses changed.

@@ -1,9 +1,11 @@
 //! What AWS holds: instances, node groups' sizes, subnets' addresses, control-plane members.
 
-use super::Node;
-use super::model::{GroupModel, SubnetModel, Zone};
+use super::model::{GroupModel, GroupType, SubnetModel, Zone};
+use super::{Model, Node};
+use crate::k8s;
 use crate::policy::vpc_cni::AddressSpace;
 use crate::units::{Id, IdVec, SimTime};
+use std::sync::Arc;
 
 /// State of an EC2 instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,42 @@ pub struct Instance {
     pub address: u32,
     /// Its node, once registered.
     pub node: Option<Id<Node>>,
+    /// Labels that this launch adds to the template of its type.
+    pub labels: Option<Arc<k8s::StringMap>>,
+}
+
+impl Instance {
+    /// What was bought.
+    #[must_use]
+    pub fn group_type<'m>(&self, model: &'m Model) -> &'m GroupType {
+        &model.groups[self.group].types[self.type_index as usize]
+    }
+}
+
+/// A CreateFleet call for one instance.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// Group of the instance.
+    pub group: Id<GroupModel>,
+    /// Stable identity of the instance, for draws.
+    pub key: u64,
+    /// Serial number of the instance in its group.
+    pub serial: u32,
+    /// Type of the group and subnet of each override.
+    pub overrides: Vec<(u32, Id<SubnetModel>)>,
+    /// Labels that the node gets beside those of its type.
+    pub labels: Option<Arc<k8s::StringMap>>,
+    /// The answer, once there is one.
+    pub answer: Option<FleetAnswer>,
+}
+
+/// What EC2 answers to a CreateFleet call.
+#[derive(Clone, Debug, Default)]
+pub struct FleetAnswer {
+    /// The instance, if any override could be met.
+    pub instance: Option<Id<Instance>>,
+    /// Overrides that were tried in vain: position, and why.
+    pub refused: Vec<(u32, LaunchFailure)>,
 }
 
 /// State of a node group's Auto Scaling group.
@@ -130,8 +168,10 @@ pub struct Member {
 pub struct Cloud {
     /// Instances, by order of launch; ended ones stay as rows.
     pub instances: IdVec<Instance, Instance>,
-    /// Node groups.
+    /// Node groups and NodePools.
     pub groups: IdVec<GroupModel, Group>,
+    /// CreateFleet calls, by order of the call.
+    pub fleets: IdVec<Fleet, Fleet>,
     /// Subnets.
     pub subnets: IdVec<SubnetModel, Subnet>,
     /// Zones that are down.

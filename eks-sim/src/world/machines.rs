@@ -1,7 +1,8 @@
 //! What machines do: pods' sandboxes and containers, image caches, the load on Services.
 
-use super::model::{ImageModel, ServiceModel};
+use super::model::{ImageModel, ServiceModel, Zone};
 use super::{Node, PodId};
+use crate::policy::traffic::Flow;
 use crate::units::{Id, IdVec, SimTime};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -49,47 +50,87 @@ pub struct Machine {
     pub images: FxHashMap<Id<ImageModel>, SimTime>,
     /// When the pull queue is empty.
     pub pull_free: SimTime,
+    /// When images are reported next.
+    pub reports_at: SimTime,
 }
 
 /// Load on a Service.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceLoad {
-    /// Pods that requests are sent to, in order of arrival.
-    pub endpoints: Vec<PodId>,
-    /// Of these, pods whose machine works.
+    /// Pods that requests are sent to.
+    pub endpoints: u32,
+    /// Of these, pods that work.
     pub alive: u32,
-    /// Cores of these.
-    pub cores: f64,
-    /// Requests per second from outside.
+    /// Requests per second from outside, without repetitions.
     pub external: f64,
-    /// Requests per second that reach it.
+    /// Requests per second that reach it, repetitions included.
     pub offered: f64,
     /// Requests per second that are served.
     pub served: f64,
-    /// Share of requests from outside that are served, calls included.
+    /// Of the calls that reach it, those per second that come from another zone.
+    pub cross_zone: f64,
+    /// Share of requests from outside that are served, calls and repetitions included.
     pub success: f64,
-    /// Seconds in the system, calls included.
+    /// Mean seconds in the system at the present rates, calls included.
     pub latency: f64,
-    /// CPU cores used by each live endpoint.
-    pub cores_per_pod: f64,
-    /// Memory in bytes that requests hold in each live endpoint.
-    pub memory_per_pod: f64,
+    /// Time in the system from the previous change of the load to this one.
+    pub past: Passage,
     /// Requests waiting.
     pub backlog: f64,
-    /// (since, ∫ cores per pod dt at that time, cores per pod from then on): the last minutes.
+    /// What became of the requests so far; those lost to dead endpoints count as dropped.
+    pub totals: Flow,
+    /// Use of each live endpoint: one for all, or one for each zone.
+    pub usage: Vec<Usage>,
+}
+
+/// Time in the system of the requests of an interval, calls included, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Passage {
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation around the mean of the instant.
+    pub sd: f64,
+    /// How far the mean of the instant moved away from `mean` by the end of the interval (and was
+    /// on the other side at its beginning).
+    pub drift: f64,
+}
+
+/// What a live endpoint uses for requests.
+#[derive(Clone, Debug, Default)]
+pub struct Usage {
+    /// CPU cores.
+    pub cores: f64,
+    /// Pods that use this much.
+    pub pods: u32,
+    /// Bytes of memory.
+    pub memory: f64,
+    /// (since, ∫ cores dt at that time, cores from then on): the last minutes.
     pub history: VecDeque<(SimTime, f64, f64)>,
 }
 
 impl ServiceLoad {
-    /// ∫ cores per pod dt from the start to `at`, in core seconds.
+    /// Use of a live endpoint in this zone.
+    #[must_use]
+    pub fn usage(&self, zone: Id<Zone>) -> Option<&Usage> {
+        if self.usage.len() == 1 { self.usage.first() } else { self.usage.get(zone.index()) }
+    }
+    /// Cores that all live endpoints use.
+    #[must_use]
+    pub fn cores(&self) -> f64 {
+        self.usage.iter().map(|u| u.cores * f64::from(u.pods)).sum()
+    }
+}
+
+impl Usage {
+    /// ∫ cores dt from the start to `at`, in core seconds.
     #[must_use]
     pub fn integral(&self, at: SimTime) -> f64 {
         let found = self.history.iter().rev().find(|(since, _, _)| *since <= at);
         found.map_or(0.0, |&(since, sum, cores)| sum + cores * at.since(since).secs_f64())
     }
 
-    /// Notes the CPU use per pod from `now` on; history older than `keep` is dropped.
-    pub fn set_cores_per_pod(&mut self, cores: f64, now: SimTime, keep: crate::units::Span) {
+    /// Notes the cores from `now` on; history older than `keep` is dropped.
+    pub fn set_cores(&mut self, cores: f64, now: SimTime, keep: crate::units::Span) {
         if self.history.back().is_some_and(|&(_, _, c)| c == cores) {
             return;
         }
@@ -99,8 +140,8 @@ impl ServiceLoad {
         } else {
             self.history.push_back((now, sum, cores));
         }
-        self.cores_per_pod = cores;
-        while self.history.len() > 2 && self.history[1].0 + keep < now {
+        self.cores = cores;
+        while self.history.get(1).is_some_and(|second| second.0 + keep < now) {
             self.history.pop_front();
         }
     }

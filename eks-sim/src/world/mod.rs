@@ -4,6 +4,7 @@
 pub mod budgets;
 pub mod change;
 pub mod cloud;
+pub mod karpenter;
 pub mod lower;
 pub mod machines;
 pub mod model;
@@ -13,6 +14,7 @@ pub mod pods;
 pub mod settings;
 pub mod steps;
 pub mod table;
+pub mod trace;
 
 pub use change::{Change, Client, PodReport, Reason, Request};
 pub use cloud::Cloud;

@@ -1,11 +1,14 @@
 //! The immutable input of all replications: the scenario and its manifests, lowered to dense
 //! tables. Built once by [`super::lower`], shared by reference.
 
+use super::karpenter::KarpenterModel;
 use super::settings::Settings;
 use super::steps::{RevisionModel, StepModel};
+pub use super::trace::{TraceModel, TraceNode, TracePod};
 use crate::catalog::{CapacityType, Defaults, InstanceType};
 use crate::k8s;
 use crate::policy::kube_scheduler::Profile;
+use crate::policy::traffic::{Discipline, Markov, RateProfile};
 use crate::policy::vpc_cni::{AddressSpace, Cidr, Holding, Placement};
 use crate::spec::scenario::{ClusterAutoscalerSpec, CniSpec};
 use crate::units::{Bytes, Dist, Id, IdVec, MilliCpu, MoneyRate, SimTime, Span};
@@ -46,6 +49,8 @@ pub struct Model {
     pub groups: IdVec<GroupModel, GroupModel>,
     /// Cluster Autoscaler, if it runs.
     pub cluster_autoscaler: Option<ClusterAutoscalerSpec>,
+    /// Karpenter, if it runs.
+    pub karpenter: Option<KarpenterModel>,
     /// Images.
     pub images: IdVec<ImageModel, ImageModel>,
     /// Pod templates.
@@ -151,12 +156,25 @@ impl SubnetModel {
     }
 }
 
-/// A node group.
+/// Where instances of a group come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupKind {
+    /// A managed node group: an Auto Scaling group keeps its desired size.
+    Managed,
+    /// A NodePool: Karpenter asks EC2 for each instance; sizes mean nothing.
+    NodePool,
+    /// Nodes of a trace: they are there from the start, and nothing replaces them.
+    Trace,
+}
+
+/// Instances of like origin: a managed node group, or what a NodePool launches.
 #[derive(Clone, Debug)]
 pub struct GroupModel {
     /// Name.
     pub name: String,
-    /// Instance types, preferred first.
+    /// Who asks for its instances.
+    pub kind: GroupKind,
+    /// Instance types: of a node group preferred first, of a NodePool all that it could launch.
     pub types: Vec<GroupType>,
     /// Nodes at least.
     pub min: u32,
@@ -164,8 +182,6 @@ pub struct GroupModel {
     pub max: u32,
     /// Nodes at the start.
     pub desired: u32,
-    /// On-demand or spot.
-    pub capacity: CapacityType,
     /// Subnets.
     pub subnets: Vec<Id<SubnetModel>>,
     /// Node boot, from running to registered.
@@ -176,17 +192,31 @@ pub struct GroupModel {
     pub disk_gib: u32,
 }
 
-/// An instance type of a node group.
+impl GroupModel {
+    /// Whether an Auto Scaling group keeps its size.
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        self.kind == GroupKind::Managed
+    }
+}
+
+/// An instance type of a group, as it is bought.
 #[derive(Clone, Debug)]
 pub struct GroupType {
     /// Catalogue row.
     pub instance_type: &'static InstanceType,
+    /// On-demand or spot.
+    pub capacity: CapacityType,
     /// Price.
     pub rate: MoneyRate,
+    /// Fee of EKS Auto Mode on top.
+    pub fee: MoneyRate,
     /// Chance an hour that a spot instance is reclaimed.
     pub interruption_per_hour: f64,
     /// Template of the node object, without name and zone labels.
     pub node: k8s::Node,
+    /// Taints of the template that something on the node removes once it is up.
+    pub startup_taints: Vec<k8s::Taint>,
     /// Allocatable CPU.
     pub allocatable_cpu: MilliCpu,
     /// Allocatable memory.
@@ -225,6 +255,8 @@ pub struct Template {
     pub host_network: bool,
     /// Belongs to a DaemonSet.
     pub daemon: bool,
+    /// Belongs to a trace: nothing but its running time is simulated.
+    pub trace: bool,
     /// Images in the order they are pulled, with whether the registry is asked each time.
     pub images: Vec<(Id<ImageModel>, bool)>,
     /// Init containers that run to their end.
@@ -300,6 +332,8 @@ pub struct ClaimModel {
     pub rate: MoneyRate,
     /// Whether it lives in one zone (EBS).
     pub zonal: bool,
+    /// The object, or the template of the object.
+    pub object: Arc<k8s::PersistentVolumeClaim>,
 }
 
 /// Kind of a workload, with its own settings.
@@ -400,12 +434,16 @@ pub struct ServiceModel {
 /// Requests of a Service.
 #[derive(Clone, Debug)]
 pub struct TrafficModel {
-    /// Rate from outside at the start of each piece, per second; empty if there is none.
-    pub rate: Arc<Vec<(SimTime, f64)>>,
-    /// Coefficient of variation and length of random factors.
-    pub burst: Option<(f64, Span)>,
+    /// Rate from outside, if there is any.
+    pub rate: Option<RateProfile>,
+    /// Random calm and busy times of it.
+    pub markov: Option<Markov>,
+    /// How often clients outside try again.
+    pub retries: u32,
     /// CPU seconds of a request.
     pub cpu_seconds: f64,
+    /// Standard deviation of the same over its mean.
+    pub service_cv: f64,
     /// Seconds besides.
     pub latency_floor: f64,
     /// Memory of a request in flight.
@@ -414,10 +452,27 @@ pub struct TrafficModel {
     pub timeout: Span,
     /// Requests a pod works on at once.
     pub concurrency: Option<u32>,
-    /// First come, first served.
-    pub fifo: bool,
-    /// Requests it sends on: Service and calls per request.
-    pub calls: Vec<(Id<ServiceModel>, f64)>,
+    /// Requests that may wait for each pod.
+    pub queue_bound: Option<u32>,
+    /// Order of work.
+    pub discipline: Discipline,
+    /// Each pod has a queue of its own.
+    pub own_queues: bool,
+    /// Calls stay in the caller's zone where it has an endpoint.
+    pub zone_aware: bool,
+    /// Requests it sends on.
+    pub calls: Vec<CallModel>,
+}
+
+/// Requests sent on to another Service.
+#[derive(Clone, Copy, Debug)]
+pub struct CallModel {
+    /// Where to.
+    pub to: Id<ServiceModel>,
+    /// Calls per request.
+    pub per_request: f64,
+    /// How often a failed call is tried again.
+    pub retries: u32,
 }
 
 /// A HorizontalPodAutoscaler.
@@ -519,35 +574,6 @@ pub struct SchedulerObjects {
     pub services: Vec<k8s::Service>,
     /// Namespaces.
     pub namespaces: Vec<k8s::Namespace>,
-}
-
-/// Pods of a trace.
-#[derive(Clone, Debug, Default)]
-pub struct TraceModel {
-    /// Sorted by arrival.
-    pub pods: Vec<TracePod>,
-    /// Nodes that are there from the start, without instances of EC2.
-    pub nodes: Vec<TraceNode>,
-}
-
-/// A node of a trace.
-#[derive(Clone, Debug)]
-pub struct TraceNode {
-    /// Name.
-    pub name: String,
-    /// Allocatable CPU.
-    pub cpu: MilliCpu,
-    /// Allocatable memory.
-    pub memory: Bytes,
-}
-
-/// A pod of a trace.
-#[derive(Clone, Copy, Debug)]
-pub struct TracePod {
-    /// Arrival.
-    pub at: SimTime,
-    /// Running time.
-    pub duration: Span,
-    /// Workload of its shape.
-    pub workload: Id<WorkloadModel>,
+    /// Storage classes; those that claims name and nobody describes are EKS's `gp2`.
+    pub storage_classes: Vec<k8s::StorageClass>,
 }

@@ -33,10 +33,17 @@ pub enum SystemTaint {
     ToBeDeletedByClusterAutoscaler,
     /// `DeletionCandidateOfClusterAutoscaler:PreferNoSchedule`.
     DeletionCandidate,
+    /// `karpenter.sh/unregistered:NoExecute`: Karpenter has not seen the node yet.
+    KarpenterUnregistered,
+    /// `karpenter.sh/disrupted:NoSchedule`: Karpenter is about to remove the node.
+    KarpenterDisrupted,
+    /// The startup taints of the NodePool, all together ([`Node::startup_taints`]).
+    Startup,
 }
 
 impl SystemTaint {
-    /// The taint as Kubernetes writes it.
+    /// The taint as Kubernetes writes it; [`SystemTaint::Startup`] stands for several that the
+    /// node names.
     #[must_use]
     pub fn taint(self) -> k8s::Taint {
         let (key, effect) = match self {
@@ -48,6 +55,9 @@ impl SystemTaint {
                 ("ToBeDeletedByClusterAutoscaler", "NoSchedule")
             }
             Self::DeletionCandidate => ("DeletionCandidateOfClusterAutoscaler", "PreferNoSchedule"),
+            Self::KarpenterUnregistered => ("karpenter.sh/unregistered", "NoExecute"),
+            Self::KarpenterDisrupted => ("karpenter.sh/disrupted", "NoSchedule"),
+            Self::Startup => ("eks-sim/startup", "NoSchedule"),
         };
         k8s::Taint { key: key.to_owned(), effect: effect.to_owned(), ..k8s::Taint::default() }
     }
@@ -62,6 +72,10 @@ pub struct Node {
     pub object: Arc<k8s::Node>,
     /// Taints of components, in the order they were added.
     pub taints: Vec<SystemTaint>,
+    /// What [`SystemTaint::Startup`] stands for on this node.
+    pub startup_taints: Arc<[k8s::Taint]>,
+    /// Images that its status lists.
+    pub images: Arc<Vec<k8s::NodeImage>>,
     /// Ready condition.
     pub condition: NodeCondition,
     /// Registered.
@@ -93,6 +107,12 @@ impl Node {
     pub fn has_taint(&self, taint: SystemTaint) -> bool {
         self.taints.contains(&taint)
     }
+    /// Taints that components put on it.
+    pub fn component_taints(&self) -> impl Iterator<Item = k8s::Taint> + '_ {
+        let startup = self.has_taint(SystemTaint::Startup).then_some(&*self.startup_taints);
+        let others = self.taints.iter().filter(|t| **t != SystemTaint::Startup);
+        others.map(|t| t.taint()).chain(startup.into_iter().flatten().cloned())
+    }
     /// Name of the object.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -102,7 +122,8 @@ impl Node {
     #[must_use]
     pub fn full_object(&self) -> k8s::Node {
         let mut object = (*self.object).clone();
-        object.spec.taints.extend(self.taints.iter().map(|t| t.taint()));
+        object.spec.taints.extend(self.component_taints());
+        object.status.images.clone_from(&self.images);
         object.spec.unschedulable = self.has_taint(SystemTaint::Unschedulable);
         object
     }

@@ -210,9 +210,8 @@ impl Api {
         // Pods stand in order of creation: the position is found by halving.
         let Self { pods, sets, nodes, .. } = self;
         let listed = &mut sets[set].pods;
-        let at = listed.partition_point(|&x| {
-            pods.get(x).is_some_and(|other| other.incarnation < incarnation)
-        });
+        let at = listed
+            .partition_point(|&x| pods.get(x).is_some_and(|other| other.incarnation < incarnation));
         if listed.get(at) == Some(&pod) {
             listed.remove(at);
         }

@@ -19,6 +19,15 @@ pub struct Settings {
     pub controller_limit: (f64, f64),
     /// `user.eviction_retry`: `kubectl drain` asks again after a refused eviction.
     pub eviction_retry: Span,
+    /// `karpenter.client_qps`, `client_burst`.
+    pub karpenter_limit: (f64, f64),
+    /// `scheduler.initial_backoff`, `max_backoff`, `max_in_unschedulable_pods`,
+    /// `unschedulable_flush_interval`.
+    pub scheduler_queue: [Span; 4],
+    /// `kubelet.node_status_update_frequency`.
+    pub node_status_period: Span,
+    /// `kubelet.node_status_max_images`.
+    pub node_status_max_images: usize,
     /// `failure.etcd_member_replace`.
     pub etcd_repair: Dist,
     /// `failure.api_server_replace`.
@@ -65,6 +74,8 @@ pub struct Settings {
     pub cloud_node_lifecycle_delay: Span,
     /// Mean of `network.endpoint_propagation`: one value, so that changes of one Service keep order.
     pub endpoint_propagation: Span,
+    /// `network.target_registration`.
+    pub target_registration: Dist,
     /// `network.address_assign`.
     pub address_assign: Dist,
     /// `network.eni_attach`.
@@ -131,6 +142,19 @@ impl Settings {
                 d.i64("controller_manager.client_burst") as f64,
             ),
             eviction_retry: d.span("user.eviction_retry"),
+            karpenter_limit: (
+                d.f64("karpenter.client_qps"),
+                d.i64("karpenter.client_burst") as f64,
+            ),
+            scheduler_queue: [
+                d.span("scheduler.initial_backoff"),
+                d.span("scheduler.max_backoff"),
+                d.span("scheduler.max_in_unschedulable_pods"),
+                d.span("scheduler.unschedulable_flush_interval"),
+            ],
+            node_status_period: d.span("kubelet.node_status_update_frequency"),
+            node_status_max_images: usize::try_from(d.i64("kubelet.node_status_max_images"))
+                .unwrap_or(50),
             etcd_repair: dist(d, "failure.etcd_member_replace")?,
             api_server_repair: dist(d, "failure.api_server_replace")?,
             scheduler_cycle: d.span("scheduler.cycle_time"),
@@ -158,6 +182,7 @@ impl Settings {
             spot_interruptions: false,
             cloud_node_lifecycle_delay: d.span("cloud.node_lifecycle_delay"),
             endpoint_propagation: median(&dist(d, "network.endpoint_propagation")?),
+            target_registration: dist(d, "network.target_registration")?,
             address_assign: dist(d, "network.address_assign")?,
             eni_attach: dist(d, "network.eni_attach")?,
             lease_renew_interval: d.span("kubelet.lease_renew_interval"),
@@ -197,6 +222,7 @@ impl Settings {
             Client::Scheduler => {
                 (model.control_plane.scheduler_qps, model.control_plane.scheduler_burst)
             }
+            Client::Karpenter => self.karpenter_limit,
             Client::Kubelet | Client::User | Client::NodeGroup => (0.0, 0.0),
             _ => self.controller_limit,
         }

@@ -9,8 +9,10 @@ mod objects;
 mod pods;
 
 use crate::engine::{self, ApiWriter, Cx, Stream};
+use crate::k8s::NodeImage;
 use crate::units::{Id, SimTime, Span};
 use crate::world::cloud::{Instance, Member};
+use crate::world::model::GroupKind;
 use crate::world::nodes::SystemTaint;
 use crate::world::{Change, Client, Model, Node, NodeCondition, Request};
 
@@ -94,6 +96,7 @@ impl ControlPlane {
                 let now = cx.now();
                 if cx.api_mut(&self.writer).bind(pod, node, now) {
                     cx.emit(Change::PodBound(pod));
+                    self.run_trace_pod(pod, cx);
                 } else {
                     cx.emit(Change::RequestRefused(client, request));
                 }
@@ -127,6 +130,7 @@ impl ControlPlane {
                 self.set_condition(node, condition, cx)
             }
             Request::TaintNode { node, taint, on } => self.taint(node, taint, on, cx),
+            Request::ReportImages { node } => self.report_images(node, cx),
             Request::DeleteNode { node } => {
                 let now = cx.now();
                 if cx.api_mut(&self.writer).delete_node(node, now) {
@@ -169,6 +173,28 @@ impl ControlPlane {
             });
         }
         cx.emit(Change::NodeConditionChanged(node));
+    }
+
+    /// The largest images that are on the node's disk, at most 50 (`nodeStatusMaxImages`).
+    fn report_images(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        let (model, machines) = (cx.model(), &cx.machines().machines);
+        let Some(machine) = machines.get(node).filter(|_| cx.api().nodes[node].exists()) else {
+            return;
+        };
+        let on_disk = machine.images.iter().filter(|(_, at)| **at <= now);
+        let mut images: Vec<_> = on_disk.map(|(id, _)| &model.images[*id]).collect();
+        images.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.name.cmp(&b.name)));
+        images.truncate(model.settings.node_status_max_images);
+        let list = images
+            .iter()
+            .map(|i| NodeImage { names: vec![i.name.clone()], size_bytes: i.size.raw() });
+        let list = std::sync::Arc::new(list.collect::<Vec<_>>());
+        let row = &mut cx.api_mut(&self.writer).nodes[node];
+        if row.images != list {
+            row.images = list;
+            cx.emit(Change::NodeImagesChanged(node));
+        }
     }
 
     fn taint(&mut self, node: Id<Node>, taint: SystemTaint, on: bool, cx: &mut Cx<'_>) {
@@ -234,24 +260,31 @@ impl ControlPlane {
 fn new_node(instance: Id<Instance>, cx: &Cx<'_>) -> Node {
     let row = &cx.cloud().instances[instance];
     let model = cx.model();
-    let group_type = &model.groups[row.group].types[row.type_index as usize];
+    let group = &model.groups[row.group];
+    let group_type = row.group_type(model);
     let mut object = group_type.node.clone();
-    let [a, b, c, d] = row.address.to_be_bytes();
-    let domain = if model.region == "us-east-1" {
-        "ec2.internal".to_owned()
-    } else {
-        format!("{}.compute.internal", model.region)
-    };
-    let name = format!("ip-{a}-{b}-{c}-{d}.{domain}");
+    let name = node_name(instance, cx);
     let labels = &mut object.metadata.labels;
     labels.insert("kubernetes.io/hostname".to_owned(), name.clone());
-    labels.insert("topology.kubernetes.io/zone".to_owned(), model.zones[row.zone].clone());
-    labels.insert("topology.ebs.csi.aws.com/zone".to_owned(), model.zones[row.zone].clone());
+    if group.kind != GroupKind::Trace {
+        labels.insert("topology.kubernetes.io/zone".to_owned(), model.zones[row.zone].clone());
+        labels.insert("topology.ebs.csi.aws.com/zone".to_owned(), model.zones[row.zone].clone());
+    }
+    labels.extend(row.labels.iter().flat_map(|l| (**l).clone()));
     object.metadata.name = name;
+    let mut taints = vec![SystemTaint::NotReady];
+    if group.kind == GroupKind::NodePool {
+        taints.push(SystemTaint::KarpenterUnregistered);
+    }
+    if !group_type.startup_taints.is_empty() {
+        taints.push(SystemTaint::Startup);
+    }
     Node {
         instance,
         object: std::sync::Arc::new(object),
-        taints: vec![SystemTaint::NotReady],
+        taints,
+        startup_taints: group_type.startup_taints.as_slice().into(),
+        images: std::sync::Arc::default(),
         condition: NodeCondition::NotReady,
         registered: cx.now(),
         first_ready: SimTime::NEVER,
@@ -262,4 +295,21 @@ fn new_node(instance: Id<Instance>, cx: &Cx<'_>) -> Node {
         max_pods: group_type.max_pods,
         pods: Vec::new(),
     }
+}
+
+/// `ip-10-0-0-1.ec2.internal`; nodes of a trace have their own names.
+fn node_name(instance: Id<Instance>, cx: &Cx<'_>) -> String {
+    let row = &cx.cloud().instances[instance];
+    let model = cx.model();
+    let traced = model.trace.as_ref().filter(|_| model.groups[row.group].kind == GroupKind::Trace);
+    if let Some(node) = traced.and_then(|t| t.nodes.get(row.serial as usize)) {
+        return node.name.clone();
+    }
+    let [a, b, c, d] = row.address.to_be_bytes();
+    let domain = if model.region == "us-east-1" {
+        "ec2.internal".to_owned()
+    } else {
+        format!("{}.compute.internal", model.region)
+    };
+    format!("ip-{a}-{b}-{c}-{d}.{domain}")
 }

@@ -41,7 +41,7 @@ impl ControlPlane {
             cx.emit(Change::RequestRefused(client, Request::CreatePod { set, ordinal, previous }));
             return;
         }
-        let listed = !matches!(description.kind, WorkloadKind::Trace);
+        let listed = !model.templates[template].trace;
         let api = cx.api_mut(&self.writer);
         if !api.refusals.is_empty() {
             api.refusals.remove(&set);
@@ -190,6 +190,22 @@ impl ControlPlane {
         }
     }
 
+    /// Nothing but the running time of a trace's pod is simulated: it runs and is Ready at once.
+    pub(super) fn run_trace_pod(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        if !is_trace(pod, cx) {
+            return;
+        }
+        let api = cx.api_mut(&self.writer);
+        if let Some(p) = api.pods.get_mut(pod) {
+            p.phase = Phase::Running;
+            p.started = now;
+        }
+        api.set_ready(pod, true, now);
+        cx.emit(Change::PodStarted(pod));
+        cx.emit(Change::PodReady(pod));
+    }
+
     pub(super) fn report(&mut self, pod: PodId, report: PodReport, cx: &mut Cx<'_>) {
         let now = cx.now();
         let api = cx.api_mut(&self.writer);
@@ -303,9 +319,7 @@ fn is_final(phase: Phase) -> bool {
 }
 
 fn is_trace(pod: PodId, cx: &Cx<'_>) -> bool {
-    let Some(p) = cx.api().pods.get(pod) else { return false };
-    let workload = &cx.api().workloads[cx.api().sets[p.set].workload];
-    matches!(workload.kind(cx.model()), WorkloadKind::Trace)
+    cx.api().pods.get(pod).is_some_and(|p| cx.model().templates[p.template].trace)
 }
 
 /// The pod's Job, if a Job that has not ended owns it.

@@ -25,18 +25,14 @@ impl Workloads {
         }
     }
 
-    pub(super) fn sync_daemon_set(
-        &mut self,
-        set: Id<Set>,
-        spec: &DaemonSetSpec,
-        cx: &mut Cx<'_>,
-    ) {
+    pub(super) fn sync_daemon_set(&mut self, set: Id<Set>, spec: &DaemonSetSpec, cx: &mut Cx<'_>) {
         if !self.state_of(set).is_met() {
             return;
         }
         let mut again = None;
         let (eligible, mut surplus) = look(set, &mut again, cx);
-        let missing = |n: &&(Id<Node>, DaemonPods)| n.1.view.old.is_none() && n.1.view.new.is_none();
+        let missing =
+            |n: &&(Id<Node>, DaemonPods)| n.1.view.old.is_none() && n.1.view.new.is_none();
         let mut create: Vec<u32> = eligible.iter().filter(missing).map(|n| n.0.raw()).collect();
         create.truncate(BURST_REPLICAS as usize);
         if create.is_empty() && surplus.is_empty() {
@@ -120,10 +116,9 @@ fn may_run(template: Id<Template>, node: Id<Node>, cx: &Cx<'_>) -> bool {
         && row.object.spec.taints.iter().all(|t| {
             !matches!(t.effect.as_str(), "NoSchedule" | "NoExecute") || fit::tolerates(spec, t)
         })
-        && row.taints.iter().all(|t| {
-            let taint = t.taint();
-            taint.effect == "PreferNoSchedule" || fit::tolerates(spec, &taint)
-        })
+        && row
+            .component_taints()
+            .all(|taint| taint.effect == "PreferNoSchedule" || fit::tolerates(spec, &taint))
 }
 
 /// A pod that runs leaves only for NoExecute taints or when the node no longer matches.

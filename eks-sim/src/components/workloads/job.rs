@@ -65,8 +65,7 @@ impl Workloads {
 
     pub(super) fn job_finished(&mut self, job: Id<Workload>, cx: &mut Cx<'_>) {
         let model = cx.api().workloads[job].model;
-        if let crate::world::model::WorkloadKind::Job(j) =
-            cx.api().workloads[job].kind(cx.model())
+        if let crate::world::model::WorkloadKind::Job(j) = cx.api().workloads[job].kind(cx.model())
             && let Some(ttl) = JobRules::lower(&j.spec).ttl_after_finished
         {
             cx.after(ttl, wake(super::Event::CleanJob(job)));
@@ -179,9 +178,10 @@ fn active<'c>(set: Id<Set>, cx: &'c Cx<'_>) -> impl Iterator<Item = (PodId, &'c 
 /// Indexes that need no pod, in order.
 fn taken(set: Id<Set>, done: &[u32], replaces_failed: bool, cx: &Cx<'_>) -> Vec<i32> {
     let api = cx.api();
-    let held = api.sets[set].pods.iter().filter_map(|&id| api.pods.get(id)).filter(|p| {
-        p.is_active() || (replaces_failed && p.is_terminating() && !is_final(p.phase))
-    });
+    let held =
+        api.sets[set].pods.iter().filter_map(|&id| api.pods.get(id)).filter(|p| {
+            p.is_active() || (replaces_failed && p.is_terminating() && !is_final(p.phase))
+        });
     let mut all: Vec<i32> = held.map(|p| p.ordinal as i32).collect();
     all.extend(done.iter().map(|&i| i as i32));
     all.sort_unstable();

@@ -105,12 +105,7 @@ impl Workloads {
         self.note_progress(workload, spec, &sight, cx);
     }
 
-    fn look_at(
-        &mut self,
-        workload: Id<Workload>,
-        spec: &DeploymentSpec,
-        cx: &mut Cx<'_>,
-    ) -> Sight {
+    fn look_at(&mut self, workload: Id<Workload>, spec: &DeploymentSpec, cx: &mut Cx<'_>) -> Sight {
         let now = cx.now();
         let row = &cx.api().workloads[workload];
         let (template, min_ready) = (row.template(cx.model()), row.min_ready(cx.model()));
@@ -164,8 +159,8 @@ impl Workloads {
         match sight.new {
             None => {
                 let total = sight.views.iter().map(|v| v.replicas).sum();
-                let recreates = sight.rules.strategy
-                    == crate::policy::workloads::RolloutStrategy::Recreate;
+                let recreates =
+                    sight.rules.strategy == crate::policy::workloads::RolloutStrategy::Recreate;
                 if recreates && sight.views.iter().any(|v| v.pods > 0 || v.replicas > 0) {
                     // Recreate waits for the old pods before it makes the new set.
                     return false;
@@ -182,7 +177,14 @@ impl Workloads {
         }
     }
 
-    fn resize(&mut self, workload: Id<Workload>, sight: &Sight, at: usize, size: i32, cx: &mut Cx<'_>) {
+    fn resize(
+        &mut self,
+        workload: Id<Workload>,
+        sight: &Sight,
+        at: usize,
+        size: i32,
+        cx: &mut Cx<'_>,
+    ) {
         let set = sight.sets[at];
         let desired = size.max(0).unsigned_abs();
         if cx.api().sets[set].desired == desired {

@@ -36,8 +36,7 @@ impl Workloads {
                 StatefulAction::Delete { ordinal } => {
                     if let Some(&(p, id)) = pods.iter().find(|(p, _)| p.ordinal == ordinal) {
                         let outdated = !p.updated && ordinal < rules.replicas;
-                        let reason =
-                            if outdated { Reason::RolledOut } else { Reason::ScaledDown };
+                        let reason = if outdated { Reason::RolledOut } else { Reason::ScaledDown };
                         self.delete(id, reason, Client::StatefulSet, cx);
                     }
                 }

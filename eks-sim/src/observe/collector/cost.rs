@@ -60,13 +60,17 @@ pub(super) fn bill(world: &World, model: &Model, warm: SimTime, end: SimTime) ->
     for (_, instance) in world.cloud.instances.iter() {
         let span = billed(instance.running, instance.terminated, warm, end);
         let group = &model.groups[instance.group];
-        let t = &group.types[instance.type_index as usize];
-        let (order, name) = match group.capacity {
+        let t = instance.group_type(model);
+        let (order, name) = match t.capacity {
             CapacityType::Spot => (2, "EC2 spot"),
             _ => (1, "EC2 on-demand"),
         };
         let item = format!("{} {}", group.name, t.instance_type.name);
         add(order, name, item, "h", t.rate, span, hours(span));
+        if t.fee > MoneyRate::ZERO {
+            let item = format!("{} {}", group.name, t.instance_type.name);
+            add(5, "EKS Auto Mode", item, "h", t.fee, span, hours(span));
+        }
         node_hours += hours(span);
         nodes.add(t.rate, span);
         let gib = f64::from(group.disk_gib);

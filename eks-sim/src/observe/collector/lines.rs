@@ -66,7 +66,7 @@ impl Recorder {
         let services: Vec<Id<ServiceModel>> = model
             .services
             .iter()
-            .filter(|(_, s)| s.traffic.as_ref().is_some_and(|t| !t.rate.is_empty()))
+            .filter(|(_, s)| s.traffic.as_ref().is_some_and(|t| t.rate.is_some()))
             .map(|(id, _)| id)
             .take(MOST_SERVICES)
             .collect();
@@ -206,11 +206,12 @@ fn cost_rates(world: &World, model: &Model) -> [f64; 4] {
     let mut rates = [model.control_plane.fee, MoneyRate::ZERO, MoneyRate::ZERO, MoneyRate::ZERO];
     for (id, group) in world.cloud.groups.iter() {
         let g = &model.groups[id];
-        let at = if g.capacity == CapacityType::Spot { 2 } else { 1 };
         for &i in &group.instances {
             let instance = &world.cloud.instances[i];
             if instance.running != SimTime::NEVER {
-                rates[at] += g.types[instance.type_index as usize].rate;
+                let bought = instance.group_type(model);
+                let at = if bought.capacity == CapacityType::Spot { 2 } else { 1 };
+                rates[at] += bought.rate;
                 rates[3] += g.disk_rate;
             }
         }

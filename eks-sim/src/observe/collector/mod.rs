@@ -4,6 +4,7 @@
 //! state after all changes up to its instant.
 
 mod cost;
+mod latency;
 mod lines;
 mod network;
 mod pods;
@@ -126,7 +127,7 @@ impl Collector {
         };
         let used = self.services.cpu_used(end);
         self.pods.finish(end, world, &mut put);
-        self.services.finish(end, &mut put);
+        self.services.finish(end, world, &mut put);
         let subnets = self.network.finish(end, world, model, &mut put);
         let monthly = if hours > 0.0 { 730.0 / hours } else { 0.0 };
         let (requested_cpu, requested_memory) = self.pods.requested(end);

@@ -1,10 +1,12 @@
 //! Requests: offered, served, latency, recovery after faults.
 
 use super::super::integral::Integral;
+use super::latency::LatencyMixture;
 use crate::engine::View;
 use crate::units::{Id, IdVec, SimTime};
+use crate::world::machines::Passage;
 use crate::world::model::ServiceModel;
-use crate::world::{Change, Model};
+use crate::world::{Change, Model, World};
 
 /// Served share at which a Service counts as recovered.
 const RECOVERED: f64 = 0.999;
@@ -15,8 +17,8 @@ pub(super) struct Services {
     since: SimTime,
     offered: f64,
     served: f64,
-    /// (seconds in the system, requests) of entry Services.
-    latencies: Vec<(f64, f64)>,
+    /// Seconds in the system of requests at entry Services.
+    latencies: LatencyMixture,
     cpu: Integral,
     faults: Vec<Fault>,
     warm: SimTime,
@@ -26,10 +28,10 @@ pub(super) struct Services {
 pub(super) struct Load {
     pub(super) external: f64,
     pub(super) success: f64,
-    pub(super) latency: f64,
     pub(super) cores: f64,
     pub(super) offered: f64,
-    pub(super) served: f64,
+    /// Since when these hold.
+    since: SimTime,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +48,7 @@ impl Services {
             since: SimTime::ZERO,
             offered: 0.0,
             served: 0.0,
-            latencies: Vec::new(),
+            latencies: LatencyMixture::default(),
             cpu: Integral::new(warm),
             faults: Vec::new(),
             warm,
@@ -76,16 +78,23 @@ impl Services {
     fn load_changed(&mut self, now: SimTime, service: Id<ServiceModel>, view: &View<'_>) {
         self.advance(now);
         let load = &view.world.machines.load[service];
-        let cores = load.cores_per_pod * f64::from(load.alive);
+        self.book_latency(now, service, load.past);
+        let cores = load.cores();
         self.cpu.add(now, cores - self.now[service].cores);
         self.now[service] = Load {
             external: load.external,
             success: load.success,
-            latency: load.latency,
+            since: now,
             cores,
             offered: load.offered,
-            served: load.served,
         };
+    }
+
+    /// Books the time in the system of the requests since the last change of this Service.
+    fn book_latency(&mut self, now: SimTime, service: Id<ServiceModel>, past: Passage) {
+        let load = &self.now[service];
+        let seconds = now.since(load.since.max(self.warm)).secs_f64();
+        self.latencies.record(past, load.external * load.success * seconds);
     }
 
     /// Books the time since the last change.
@@ -95,10 +104,6 @@ impl Services {
         for (_, load) in self.now.iter().filter(|(_, l)| l.external > 0.0) {
             offered += load.external;
             served += load.external * load.success;
-            let requests = load.external * load.success * seconds;
-            if requests > 0.0 {
-                self.latencies.push((load.latency, requests));
-            }
         }
         self.offered += offered * seconds;
         self.served += served * seconds;
@@ -115,20 +120,18 @@ impl Services {
         self.cpu.finish(end).0
     }
 
-    pub(super) fn finish(&mut self, end: SimTime, put: &mut impl FnMut(&str, f64)) {
+    pub(super) fn finish(&mut self, end: SimTime, world: &World, put: &mut impl FnMut(&str, f64)) {
         self.advance(end);
         put("requests_offered", self.offered);
         put("requests_lost", (self.offered - self.served).max(0.0));
         put("served_ratio", if self.offered > 0.0 { self.served / self.offered } else { 1.0 });
-        self.latencies.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let total: f64 = self.latencies.iter().map(|l| l.1).sum();
-        if total > 0.0 {
-            let mean = self.latencies.iter().map(|l| l.0 * l.1).sum::<f64>() / total;
+        self.book_open_ends(end, world);
+        if let Some(mean) = self.latencies.mean() {
             put("latency_seconds_mean", mean);
             for (name, p) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {
-                put(&format!("latency_seconds_{name}"), self.quantile(p * total));
+                put(&format!("latency_seconds_{name}"), self.latencies.quantile(p));
             }
-            put("latency_seconds_max", self.latencies.last().map_or(f64::NAN, |l| l.0));
+            put("latency_seconds_max", self.latencies.quantile(1.0));
         }
         let recovery: Vec<f64> = self
             .faults
@@ -141,15 +144,12 @@ impl Services {
         }
     }
 
-    /// The latency below which `weight` requests lie.
-    fn quantile(&self, weight: f64) -> f64 {
-        let mut sum = 0.0;
-        for &(latency, requests) in &self.latencies {
-            sum += requests;
-            if sum >= weight {
-                return latency;
-            }
+    /// The time since the last change of each entry Service counts with its latency now.
+    fn book_open_ends(&mut self, end: SimTime, world: &World) {
+        for service in self.now.ids() {
+            let load = &world.machines.load[service];
+            let past = Passage { mean: load.latency, drift: 0.0, ..load.past };
+            self.book_latency(end, service, past);
         }
-        self.latencies.last().map_or(f64::NAN, |l| l.0)
     }
 }

@@ -47,6 +47,12 @@ impl<K: Ord + Copy> Backoff<K> {
         self.entries.get(&group).is_some_and(|entry| now <= entry.until)
     }
 
+    /// The next time from `now` on at which a backoff ends.
+    #[must_use]
+    pub fn next_end(&self, now: SimTime) -> Option<SimTime> {
+        self.entries.values().map(|entry| entry.until).filter(|&at| at >= now).min()
+    }
+
     /// A scale-up of `group` succeeded.
     pub fn clear(&mut self, group: K) {
         self.entries.remove(&group);

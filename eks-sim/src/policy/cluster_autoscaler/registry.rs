@@ -28,10 +28,11 @@ pub struct GroupCounts {
 }
 
 impl GroupCounts {
-    /// Nodes that were asked for and are not there yet.
+    /// Nodes that were asked for and cannot take pods yet; registered ones that are still
+    /// starting count (upstream's GetUpcomingNodes).
     #[must_use]
     pub const fn upcoming(&self) -> i64 {
-        let there = self.ready + self.unready + self.starting + self.deleting;
+        let there = self.ready + self.unready + self.deleting;
         let missing = self.target - there - self.long_unregistered;
         if missing > 0 { missing } else { 0 }
     }
@@ -161,6 +162,14 @@ impl Registry {
     #[must_use]
     pub fn is_backed_off(&self, group: usize, now: SimTime) -> bool {
         self.backoff.is_backed_off(group, now)
+    }
+
+    /// The next time after `now` at which a request expires or a backoff ends.
+    #[must_use]
+    pub fn next_deadline(&self, now: SimTime) -> Option<SimTime> {
+        let tick = Span::from_nanos(1);
+        let requests = self.requests.values().map(|r| r.expected + tick).filter(|&at| at > now);
+        requests.chain(self.backoff.next_end(now).map(|at| at + tick)).min()
     }
 
     /// Whether enough nodes of the cluster are ready to scale at all.

@@ -68,6 +68,23 @@ impl Cooldown {
     }
 }
 
+impl Cooldown {
+    /// The next time after `now` at which one of the waits ends.
+    #[must_use]
+    pub fn next_end(&self, flags: &Flags, now: SimTime) -> Option<SimTime> {
+        let end = |last: Option<SimTime>, delay: Span| last.map(|at| at + delay);
+        [
+            end(self.last_scale_up, flags.scale_down_delay_after_add),
+            end(self.last_delete, flags.delay_after_delete()),
+            end(self.last_failure, flags.scale_down_delay_after_failure),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|&at| at > now)
+        .min()
+    }
+}
+
 /// A node that may go in this loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ToDelete<K> {
@@ -163,6 +180,12 @@ impl<K: Ord + Copy> Planner<K> {
     #[must_use]
     pub fn reason(&self, node: K) -> Option<UnremovableReason> {
         self.reasons.get(&node).copied()
+    }
+
+    /// When the first node found unremovable is looked at again.
+    #[must_use]
+    pub fn next_recheck(&self) -> Option<SimTime> {
+        self.unremovable.values().map(|&(until, _)| until).min()
     }
 
     /// Forgets unneeded nodes, as the loop does when the cluster is unhealthy.

@@ -5,13 +5,16 @@
 //! [`exact`] simulates single requests and is what the fluid queue is tested against.
 
 pub mod exact;
-pub mod flow;
+pub mod markov;
 pub mod queueing;
 pub mod rate;
+pub mod retry;
 pub mod sharing_queue;
 #[cfg(test)]
 mod tests;
 
+pub use markov::Markov;
 pub use queueing::{Discipline, SteadyState};
 pub use rate::RateProfile;
+pub use retry::Attempts;
 pub use sharing_queue::{Capacity, Flow, SharingQueue};

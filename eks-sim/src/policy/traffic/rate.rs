@@ -292,6 +292,14 @@ impl RateProfile {
         self.disturb(self.shape.rate_at(at), at, uniform)
     }
 
+    /// The constant piece from `at` on: its rate and its end. `factor` modulates the shape, not
+    /// what spikes add.
+    pub fn piece(&self, at: SimTime, factor: f64, uniform: impl Fn(u64) -> f64) -> (f64, SimTime) {
+        let end = self.next_break(at);
+        let mean = self.shape.mean(at, end);
+        (self.disturb(mean * factor, at, uniform), end)
+    }
+
     fn disturb(&self, rate: f64, at: SimTime, uniform: impl Fn(u64) -> f64) -> f64 {
         let mut rate = rate * self.burst.map_or(1.0, |burst| burst.factor(at, uniform));
         let mut added = 0.0;
@@ -332,9 +340,9 @@ impl RateProfile {
                 return None;
             }
             let start = at;
-            at = self.next_break(start);
-            let mean = self.shape.mean(start, at);
-            Some((start, self.disturb(mean, start, &uniform)))
+            let (rate, end) = self.piece(start, 1.0, &uniform);
+            at = end;
+            Some((start, rate))
         })
     }
 }

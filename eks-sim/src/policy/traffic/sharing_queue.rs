@@ -134,6 +134,17 @@ impl SharingQueue {
         self
     }
 
+    /// From the next [`Self::change`] on at most this many waiting requests per worker.
+    pub fn set_bound(&mut self, waiting_per_worker: f64) {
+        self.bound_per_worker = waiting_per_worker.max(0.0);
+    }
+
+    /// Multiplies the waiting requests, as when they spread over more or fewer equal queues.
+    pub fn scale_waiting(&mut self, factor: f64) {
+        self.backlog *= factor.max(0.0);
+        self.noise *= factor.max(0.0);
+    }
+
     /// Sets arrival rate and capacity from now on; the caller has advanced to now.
     ///
     /// The flow holds the waiting requests that the new capacity makes give up.
@@ -205,7 +216,8 @@ impl SharingQueue {
     }
 
     /// Seconds until the backlog is empty or full; infinite if that never happens.
-    fn until_bend(&self) -> f64 {
+    #[must_use]
+    pub fn until_bend(&self) -> f64 {
         if !self.is_moving() {
             return f64::INFINITY;
         }
@@ -236,6 +248,12 @@ impl SharingQueue {
         let waiting = 0.5 * (before + self.backlog) * seconds + noise;
         flow.present_seconds = waiting + flow.busy_seconds;
         flow
+    }
+
+    /// Share of arrivals that are lost at present.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        if self.is_moving() { 0.0 } else { self.lost_share() }
     }
 
     /// Share of arrivals lost while the backlog stands still.
@@ -317,6 +335,16 @@ impl SharingQueue {
     #[must_use]
     pub fn pod_cpu(&self, pod_rate: f64, cpu_seconds: f64) -> f64 {
         self.utilisation() * pod_rate * cpu_seconds
+    }
+
+    /// [`Self::latency`] once the random part of the queue has settled at the present rates.
+    #[must_use]
+    pub fn settled_latency(&self) -> Latency {
+        let mut settled = self.clone();
+        if let Some((target, _)) = self.noise_target(self.is_moving()) {
+            settled.noise = target;
+        }
+        settled.latency()
     }
 
     /// Latency of a request that arrives at present and is served.

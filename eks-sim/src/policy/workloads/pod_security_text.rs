@@ -32,23 +32,23 @@ pub fn pod_security_refusal(
 fn reason(id: &str, pod: &PodSpec) -> String {
     match id {
         "hostNamespaces" => format!("host namespaces ({})", host_namespaces(pod)),
-        "privileged" => must_not(
-            "privileged",
-            "set securityContext.privileged=true",
-            pod,
-            |c| c.privileged == Some(true),
-        ),
+        "privileged" => must_not("privileged", "set securityContext.privileged=true", pod, |c| {
+            c.privileged == Some(true)
+        }),
         "hostPathVolumes" => {
-            let names = quoted(pod.volumes.iter().filter(|v| v.host_path.is_some()).map(|v| &*v.name));
+            let names =
+                quoted(pod.volumes.iter().filter(|v| v.host_path.is_some()).map(|v| &*v.name));
             format!("hostPath volumes ({} {})", plural("volume", names.len()), names.join(", "))
         }
         "hostPorts" => host_ports(pod),
         "capabilities_baseline" => added(pod, "non-default capabilities", |cap| {
             !super::pod_security::BASELINE_CAPABILITIES.contains(&cap)
         }),
-        "procMount" => must_not("procMount", "set securityContext.procMount to \"Unmasked\"", pod, |c| {
-            c.proc_mount.as_deref().is_some_and(|m| m != "Default")
-        }),
+        "procMount" => {
+            must_not("procMount", "set securityContext.procMount to \"Unmasked\"", pod, |c| {
+                c.proc_mount.as_deref().is_some_and(|m| m != "Default")
+            })
+        }
         "seccompProfile_baseline" => must_not(
             "seccompProfile",
             "set securityContext.seccompProfile.type to \"Unconfined\"",
@@ -76,7 +76,9 @@ fn reason(id: &str, pod: &PodSpec) -> String {
                 named(pod, silent)
             )
         }
-        "runAsUser" => must_not("runAsUser=0", "set runAsUser=0", pod, |c| c.run_as_user == Some(0)),
+        "runAsUser" => {
+            must_not("runAsUser=0", "set runAsUser=0", pod, |c| c.run_as_user == Some(0))
+        }
         "seccompProfile_restricted" => {
             let silent = |c: &Container| {
                 let profile = c.security_context.as_ref().and_then(|s| s.seccomp_profile.as_ref());

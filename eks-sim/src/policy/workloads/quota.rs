@@ -157,7 +157,7 @@ pub fn quota_release(
     let usage = quota_usage(pod.spec);
     for resource in hard.keys() {
         if let (Some(held), Some(amount)) = (used.get_mut(resource), usage.get(resource)) {
-            *held -= *amount;
+            *held = *held - *amount;
         }
     }
 }

@@ -412,7 +412,14 @@ impl Collector {
                 self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.ec2_node_classes)
             }
             "KubeSchedulerConfiguration" => {
-                self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.scheduler_configurations)
+                self.add(
+                    node,
+                    job,
+                    r,
+                    |_, _| {},
+                    |_| {},
+                    |m: &mut M| &mut m.scheduler_configurations,
+                );
             }
             _ => {}
         }

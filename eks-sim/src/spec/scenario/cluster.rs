@@ -266,6 +266,8 @@ pub struct ClusterAutoscalerSpec {
     pub max_scale_down_parallelism: u32,
     /// Nodes drained in parallel (1).
     pub max_drain_parallelism: u32,
+    /// Whether a new unschedulable pod or a productive loop starts the next loop at once (true).
+    pub frequent_loops_enabled: bool,
     /// Priorities of the `priority` expander: number → patterns of group names.
     pub priorities: BTreeMap<String, Vec<String>>,
 }
@@ -293,6 +295,7 @@ impl Default for ClusterAutoscalerSpec {
             ignore_daemonsets_utilization: false,
             max_scale_down_parallelism: 10,
             max_drain_parallelism: 1,
+            frequent_loops_enabled: true,
             priorities: BTreeMap::new(),
         }
     }
@@ -304,9 +307,32 @@ impl Default for ClusterAutoscalerSpec {
 pub struct KarpenterSpec {
     /// Version, which selects rules that changed (default the newest known).
     pub version: Option<String>,
+    /// Quiet time that closes a batch of pending pods (1 s).
+    pub batch_idle_duration: Option<Span>,
+    /// Longest batch (10 s).
+    pub batch_max_duration: Option<Span>,
+    /// `Respect` (default) or `Ignore` preferences of pods.
+    pub preference_policy: Option<String>,
+    /// `Strict` (default) or `BestEffort`.
+    pub min_values_policy: Option<String>,
+    /// Share of memory that the hypervisor is assumed to keep (0.075).
+    pub vm_memory_overhead_percent: Option<f64>,
+    /// Whether an interruption queue is read: spot notices lead to replacement (false).
+    pub interruption_queue: bool,
+    /// Feature gates by name, for example `SpotToSpotConsolidation: true`.
+    pub feature_gates: BTreeMap<String, bool>,
 }
 
 /// Settings of EKS Auto Mode.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct AutoModeSpec {}
+pub struct AutoModeSpec {
+    /// Built-in NodePools that are switched on (default `general-purpose` and `system`).
+    pub node_pools: Vec<String>,
+}
+
+impl Default for AutoModeSpec {
+    fn default() -> Self {
+        Self { node_pools: ["general-purpose", "system"].map(str::to_owned).to_vec() }
+    }
+}

@@ -20,8 +20,8 @@ pub struct TrafficSpec {
     /// Requests it sends on.
     #[serde(default)]
     pub calls: Vec<CallSpec>,
-    /// Share of requests that leave their zone is priced; requests stay in their zone where they
-    /// can if true (default false).
+    /// Calls stay in the caller's zone where it has an endpoint, as with `trafficDistribution:
+    /// PreferClose`; each zone is then a queue of its own (default false).
     #[serde(default)]
     pub zone_aware: bool,
     /// A request that waits longer is dropped (default 5 s).
@@ -33,6 +33,17 @@ pub struct TrafficSpec {
     /// `processorSharing` (default) or `fifo`.
     #[serde(default)]
     pub discipline: Option<String>,
+    /// Requests that may wait for each pod; one more is refused (default: no bound but the
+    /// timeout).
+    #[serde(default)]
+    pub queue_bound: Option<u32>,
+    /// `shared` (default): one queue for all pods, as behind a proxy that sends each request to an
+    /// idle pod; `random`: each pod has its own queue, as with kube-proxy.
+    #[serde(default)]
+    pub balancing: Option<String>,
+    /// How often clients outside try again after a failure, at once (default 0, at most 10).
+    #[serde(default)]
+    pub retries: u32,
 }
 
 fn default_timeout() -> Span {
@@ -43,8 +54,10 @@ fn default_timeout() -> Span {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct PerRequestSpec {
-    /// Processor time (default 5 ms of one core).
+    /// Processor time (default 5 ms of one core; at least 1 µs).
     pub cpu: Span,
+    /// Standard deviation of the processor time over its mean (default 1, as exponential).
+    pub cv: f64,
     /// Time that passes besides, without using a processor (default 5 ms).
     pub latency_floor: Span,
     /// Memory held while it runs (default none).
@@ -55,6 +68,7 @@ impl Default for PerRequestSpec {
     fn default() -> Self {
         Self {
             cpu: Span::from_millis(5),
+            cv: 1.0,
             latency_floor: Span::from_millis(5),
             memory: Quantity::default(),
         }
@@ -69,6 +83,9 @@ pub struct CallSpec {
     pub to: String,
     /// Calls per request.
     pub per_request: f64,
+    /// How often a failed call is tried again, at once (default 0, at most 10).
+    #[serde(default)]
+    pub retries: u32,
 }
 
 /// A rate over time: exactly one of the shapes, with optional modulation.
@@ -83,13 +100,16 @@ pub struct RateSpec {
     pub ramp: Option<Vec<RateStep>>,
     /// A day's wave.
     pub diurnal: Option<DiurnalSpec>,
-    /// A CSV file with columns `time_s,rate` (per second), relative to the scenario file; linear between
-    /// the rows.
+    /// A CSV file, relative to the scenario file; linear between the rows. Columns: `time_s,rate`
+    /// (seconds since the start), or `timestamp,value` as Prometheus exports them (Unix seconds or
+    /// RFC 3339; the first row is the start). Rates are per second.
     pub csv: Option<String>,
     /// Extra rate for a while, on top of the shape.
     pub spikes: Vec<SpikeSpec>,
     /// Random modulation, drawn anew for every replication.
     pub burst: Option<BurstSpec>,
+    /// Random calm and busy times, drawn anew for every replication.
+    pub markov: Option<MarkovSpec>,
 }
 
 /// A rate from a time on.
@@ -143,6 +163,21 @@ pub struct BurstSpec {
     /// How long a factor lasts (default 1 m).
     #[serde(default)]
     pub every: Option<Span>,
+}
+
+/// Random modulation: calm and busy times of exponential length take turns; the run begins calm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MarkovSpec {
+    /// Factor in busy times.
+    pub factor: f64,
+    /// Mean length of a busy time.
+    pub busy: Span,
+    /// Mean length of a calm time.
+    pub calm: Span,
+    /// Factor in calm times (default: such that the mean stays that of the shape).
+    #[serde(default)]
+    pub calm_factor: Option<f64>,
 }
 
 /// How the pods of a Job or CronJob behave.

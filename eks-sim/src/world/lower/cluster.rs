@@ -2,15 +2,17 @@
 
 use super::Errors;
 use crate::catalog::{
-    AmiFamily, CapacityType, Catalog, Defaults, InstanceType, MaxPodsRule, NodeSettings,
-    PodNetwork, Region, eks_version, eks_versions, extended_resources, node_resources,
-    spot_hazard_per_hour,
+    AmiFamily, CapacityType, Catalog, Defaults, InstanceType, MaxPodsRule, NodeAmounts,
+    NodeResources, NodeSettings, PodNetwork, Region, eks_version, eks_versions, extended_resources,
+    node_resources, spot_hazard_per_hour,
 };
 use crate::k8s::{self, ResourceList};
 use crate::policy::vpc_cni::Cidr;
 use crate::spec::scenario::{ClusterSpec, NodeGroupSpec};
 use crate::units::{Bytes, Dist, Id, Money, MoneyRate, Quantity};
-use crate::world::model::{ControlPlaneModel, GroupModel, GroupType, Model, SubnetModel, Zone};
+use crate::world::model::{
+    ControlPlaneModel, GroupKind, GroupModel, GroupType, Model, SubnetModel, Zone,
+};
 
 /// Hours that a monthly price is spread over.
 const MONTH_HOURS: f64 = 730.0;
@@ -355,7 +357,7 @@ fn group(
         min: g.min_size,
         max: g.max_size,
         desired: g.desired_size,
-        capacity,
+        kind: GroupKind::Managed,
         subnets,
         boot,
         disk_rate: monthly_rate(gib_month, f64::from(g.disk_size)),
@@ -445,22 +447,7 @@ fn group_type(
         CapacityType::Spot => spot_hazard_per_hour(band, &model.defaults),
         _ => 0.0,
     };
-    let mut capacity_list = ResourceList::new();
-    let mut allocatable = ResourceList::new();
-    for (list, amounts) in
-        [(&mut capacity_list, &resources.capacity), (&mut allocatable, &resources.allocatable)]
-    {
-        list.insert("cpu".to_owned(), Quantity::from_milli(amounts.cpu.raw()));
-        list.insert("memory".to_owned(), Quantity::from_bytes(amounts.memory.raw()));
-        list.insert(
-            "ephemeral-storage".to_owned(),
-            Quantity::from_bytes(amounts.ephemeral_storage.raw()),
-        );
-        list.insert("pods".to_owned(), Quantity::from_units(i64::from(resources.pods)));
-        for (name, count) in extended_resources(instance, false) {
-            list.insert(name.to_owned(), Quantity::from_units(i64::from(count)));
-        }
-    }
+    let (capacity_list, allocatable) = resource_lists(&resources, instance);
     let node = k8s::Node {
         metadata: k8s::ObjectMeta {
             labels: labels(g, instance, region),
@@ -487,6 +474,9 @@ fn group_type(
     };
     Some(GroupType {
         instance_type: instance,
+        capacity,
+        fee: MoneyRate::ZERO,
+        startup_taints: Vec::new(),
         rate,
         interruption_per_hour: hazard,
         node,
@@ -494,6 +484,28 @@ fn group_type(
         allocatable_memory: resources.allocatable.memory,
         max_pods: resources.pods,
     })
+}
+
+/// Capacity and allocatable of a node, as its status lists them.
+pub(super) fn resource_lists(
+    resources: &NodeResources,
+    instance: &InstanceType,
+) -> (ResourceList, ResourceList) {
+    let list = |amounts: &NodeAmounts| {
+        let mut list = ResourceList::new();
+        list.insert("cpu".to_owned(), Quantity::from_milli(amounts.cpu.raw()));
+        list.insert("memory".to_owned(), Quantity::from_bytes(amounts.memory.raw()));
+        list.insert(
+            "ephemeral-storage".to_owned(),
+            Quantity::from_bytes(amounts.ephemeral_storage.raw()),
+        );
+        list.insert("pods".to_owned(), Quantity::from_units(i64::from(resources.pods)));
+        for (name, count) in extended_resources(instance, false) {
+            list.insert(name.to_owned(), Quantity::from_units(i64::from(count)));
+        }
+        list
+    };
+    (list(&resources.capacity), list(&resources.allocatable))
 }
 
 fn labels(g: &NodeGroupSpec, instance: &InstanceType, region: Region) -> k8s::StringMap {

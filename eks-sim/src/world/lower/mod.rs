@@ -7,6 +7,7 @@ mod addons;
 mod admission;
 mod cluster;
 mod faults;
+mod karpenter;
 mod objects;
 mod pods;
 mod scheduler;
@@ -115,6 +116,7 @@ fn lower(
         cni: spec.cluster.network.cni.clone(),
         groups: IdVec::new(),
         cluster_autoscaler: spec.cluster.autoscaler.cluster_autoscaler.clone(),
+        karpenter: None,
         images: IdVec::new(),
         templates: IdVec::new(),
         workloads: IdVec::new(),
@@ -141,6 +143,7 @@ fn lower(
     objects::workloads(&all, scenario, &mut model, errors);
     objects::hpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
+    karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
     traffic::lower(scenario, folder, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     trace::lower(scenario, folder, &mut model, errors);

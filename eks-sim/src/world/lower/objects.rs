@@ -15,6 +15,7 @@ use crate::world::model::{
 
 pub(super) fn services(manifests: &Manifests, model: &mut Model) {
     model.objects.namespaces = manifests.namespaces.iter().map(|n| n.object.clone()).collect();
+    storage_classes(manifests, model);
     for service in &manifests.services {
         let meta = &service.object.metadata;
         let namespace = meta.namespace_or_default().to_owned();
@@ -26,6 +27,27 @@ pub(super) fn services(manifests: &Manifests, model: &mut Model) {
             load_balancer: service.object.spec.kind.as_deref() == Some("LoadBalancer"),
         });
         model.objects.services.push(service.object.clone());
+    }
+}
+
+/// Storage classes of the manifests, and for other names that claims use a class like EKS's `gp2`:
+/// EBS, made where the first pod runs.
+fn storage_classes(manifests: &Manifests, model: &mut Model) {
+    let classes = &mut model.objects.storage_classes;
+    classes.extend(manifests.storage_classes.iter().map(|s| s.object.clone()));
+    let of_sets =
+        manifests.stateful_sets.iter().flat_map(|s| &s.object.spec.volume_claim_templates);
+    let claims = manifests.pvcs.iter().map(|p| &p.object).chain(of_sets);
+    let names = claims.filter_map(|c| c.spec.storage_class_name.as_deref()).chain(["gp2"]);
+    for name in names.filter(|n| !n.is_empty()) {
+        if !classes.iter().any(|c| c.metadata.name == name) {
+            classes.push(k8s::StorageClass {
+                metadata: ObjectMeta { name: name.to_owned(), ..ObjectMeta::default() },
+                provisioner: "ebs.csi.aws.com".to_owned(),
+                volume_binding_mode: Some("WaitForFirstConsumer".to_owned()),
+                ..k8s::StorageClass::default()
+            });
+        }
     }
 }
 

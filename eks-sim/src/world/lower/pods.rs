@@ -5,10 +5,8 @@ use crate::k8s::{self, Container, PodSpec, PodTemplateSpec, StringMap};
 use crate::policy::cluster_autoscaler::requests;
 use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
-use crate::units::{Bytes, Dist, Id, MilliCpu, Quantity, Span};
-use crate::world::model::{
-    ClaimModel, ImageModel, Model, ProbeModel, ServiceModel, Template, WorkloadKind,
-};
+use crate::units::{Bytes, Id, MilliCpu, Quantity, Span};
+use crate::world::model::{ClaimModel, ImageModel, Model, ProbeModel, ServiceModel, Template};
 use std::sync::Arc;
 
 /// What a template belongs to.
@@ -66,6 +64,7 @@ pub(super) fn template(
         priority: spec.priority.unwrap_or(0),
         host_network: spec.host_network,
         daemon,
+        trace: false,
         images: images(spec, scenario, model),
         init_containers: spec.init_containers.iter().filter(|c| !is_sidecar(c)).count() as u32,
         containers: spec.containers.len() as u32,
@@ -299,6 +298,7 @@ fn claims(
             gib,
             rate: super::cluster::monthly_rate(price, gib),
             zonal: !efs,
+            object: Arc::new(object.clone()),
         }
     };
     let mut all: Vec<ClaimModel> =
@@ -365,16 +365,6 @@ fn job_behavior(
         .find(|j| j.template != "*" && names(&j.template, owner.kind, owner.namespace, owner.name))
         .or_else(|| all.iter().find(|j| j.template == "*"))
         .cloned()
-}
-
-/// The duration of a Job's pod of the trace.
-pub(super) fn constant(span: Span) -> Dist {
-    Dist::constant(span)
-}
-
-/// Whether the kind owns pods that end by themselves.
-pub(super) fn ends(kind: &WorkloadKind) -> bool {
-    matches!(kind, WorkloadKind::Job(_))
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ pub(super) fn profiles(manifests: &Manifests, model: &mut Model, errors: &mut Er
     for document in &manifests.scheduler_configurations {
         match Profile::from_configuration(&document.object) {
             Ok(profiles) => all.extend(profiles),
-            Err(e) => errors.error("manifests", format!("KubeSchedulerConfiguration: {e}"), mend(&e)),
+            Err(e) => {
+                errors.error("manifests", format!("KubeSchedulerConfiguration: {e}"), mend(&e))
+            }
         }
     }
     let twice = (1..all.len()).find(|&i| {

@@ -83,7 +83,7 @@ fn workload_change(
     courses: &mut BTreeMap<u32, Course>,
     l: &mut Lowering<'_>,
 ) -> Option<StepKind> {
-    let Some(workload) = find(target, path, l) else { return None };
+    let workload = find(target, path, l)?;
     if change.set.is_empty() && !change.undo {
         l.errors.error(
             path,
@@ -122,7 +122,9 @@ fn find(target: &str, path: &str, l: &mut Lowering<'_>) -> Option<Id<WorkloadMod
         .workloads
         .iter()
         .find(|(_, w)| pods::names(target, w.kind.name(), &w.namespace, &w.name))
-        .map(|(id, w)| (id, matches!(w.kind, WorkloadKind::Job(_) | WorkloadKind::Pod | WorkloadKind::Trace)));
+        .map(|(id, w)| {
+            (id, matches!(w.kind, WorkloadKind::Job(_) | WorkloadKind::Pod | WorkloadKind::Trace))
+        });
     let at = format!("{path}.target");
     match found {
         Some((id, false)) => Some(id),
@@ -168,7 +170,10 @@ fn full_path(field: &str, object: &Value) -> Result<String, SetError> {
     let containers = object["spec"]["template"]["spec"]["containers"].as_array();
     match first {
         "spec" | "metadata" => Ok(field.to_owned()),
-        "containers" | "initContainers" | "nodeSelector" | "tolerations"
+        "containers"
+        | "initContainers"
+        | "nodeSelector"
+        | "tolerations"
         | "terminationGracePeriodSeconds" => Ok(format!("spec.template.spec.{field}")),
         "image" | "resources" | "env" | "readinessProbe" => {
             let count = containers.map_or(0, Vec::len);
@@ -212,7 +217,8 @@ fn revision(
                 return None;
             }
         };
-    let read = object_of(&WorkloadModel { kind: kind.clone(), ..l.model.workloads[workload].clone() });
+    let read =
+        object_of(&WorkloadModel { kind: kind.clone(), ..l.model.workloads[workload].clone() });
     for (field, value) in change.set.iter().filter(|(_, v)| !v.is_null()) {
         let known = full_path(field, &course.object)
             .ok()
@@ -240,10 +246,10 @@ fn revision(
             id
         }
     };
-    let sets_replicas = change.set.keys().any(|k| matches!(k.as_str(), "replicas" | "spec.replicas"));
+    let sets_replicas =
+        change.set.keys().any(|k| matches!(k.as_str(), "replicas" | "spec.replicas"));
     let replicas = replicas.filter(|_| sets_replicas);
-    let revision =
-        l.model.revisions.push(RevisionModel { workload, kind, template, min_ready });
+    let revision = l.model.revisions.push(RevisionModel { workload, kind, template, min_ready });
     let mut text: Vec<String> = change.set.iter().map(|(k, v)| format!("{k}={v}")).collect();
     if change.undo {
         text.insert(0, "undo".to_owned());

@@ -2,11 +2,15 @@
 
 use super::Errors;
 use super::objects::Lowering;
+use crate::catalog::{CapacityType, FOREIGN_MACHINE};
 use crate::k8s::{self, ObjectMeta, PodTemplateSpec};
 use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
-use crate::units::{Bytes, Id, MilliCpu, Quantity, SimTime, Span};
-use crate::world::model::{Model, TraceModel, TraceNode, TracePod, WorkloadKind, WorkloadModel};
+use crate::units::{Bytes, Dist, Id, MilliCpu, MoneyRate, Quantity, SimTime, Span};
+use crate::world::model::{
+    GroupKind, GroupModel, GroupType, Model, TraceModel, TraceNode, TracePod, WorkloadKind,
+    WorkloadModel,
+};
 use rustc_hash::FxHashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,6 +49,7 @@ pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, error
         let shape = (row.cpu_millicores, row.mem_bytes);
         let workload = *shapes.entry(shape).or_insert_with(|| {
             let errors = &mut problems;
+            let model = &mut *model;
             shape_workload(shape, &mut Lowering { manifests: &empty, scenario, model, errors })
         });
         pods.push(TracePod { at, duration: Span::from_secs_f64(row.duration_s), workload });
@@ -58,7 +63,62 @@ pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, error
         pods.sort_by_key(|p| p.at);
     }
     pods.shrink_to_fit();
+    if !nodes.is_empty() {
+        model.groups.push(group(&nodes, model));
+    }
     model.trace = Some(Arc::new(TraceModel { pods, nodes }));
+}
+
+/// The group of the trace's nodes: a type for each size, no price, no address of the cluster.
+fn group(nodes: &[TraceNode], model: &Model) -> GroupModel {
+    let mut types: Vec<GroupType> = Vec::new();
+    for node in nodes {
+        let known =
+            |t: &GroupType| t.allocatable_cpu == node.cpu && t.allocatable_memory == node.memory;
+        if !types.iter().any(known) {
+            types.push(node_type(node));
+        }
+    }
+    let count = nodes.len() as u32;
+    GroupModel {
+        name: "trace".to_owned(),
+        kind: GroupKind::Trace,
+        types,
+        min: count,
+        max: count,
+        desired: count,
+        subnets: model.subnets.ids().take(1).collect(),
+        boot: Dist::constant(Span::ZERO),
+        disk_rate: MoneyRate::ZERO,
+        disk_gib: 0,
+    }
+}
+
+/// Pods a node of a trace may hold: traces bound nodes by CPU and memory alone.
+const NODE_PODS: u32 = 1_000_000;
+
+fn node_type(node: &TraceNode) -> GroupType {
+    let mut resources = k8s::ResourceList::new();
+    resources.insert("cpu".to_owned(), Quantity::from_milli(node.cpu.raw()));
+    resources.insert("memory".to_owned(), Quantity::from_bytes(node.memory.raw()));
+    resources.insert("pods".to_owned(), Quantity::from_units(NODE_PODS.into()));
+    let status = k8s::NodeStatus {
+        capacity: resources.clone(),
+        allocatable: resources,
+        ..k8s::NodeStatus::default()
+    };
+    GroupType {
+        instance_type: &FOREIGN_MACHINE,
+        capacity: CapacityType::OnDemand,
+        startup_taints: Vec::new(),
+        rate: MoneyRate::ZERO,
+        fee: MoneyRate::ZERO,
+        interruption_per_hour: 0.0,
+        node: k8s::Node { status, ..k8s::Node::default() },
+        allocatable_cpu: node.cpu,
+        allocatable_memory: node.memory,
+        max_pods: NODE_PODS,
+    }
 }
 
 const NODE_COLUMNS: &str = "columns are id,cpu_millicores,mem_bytes";
@@ -145,5 +205,6 @@ fn shape_workload((cpu, memory): (i64, i64), l: &mut Lowering<'_>) -> Id<Workloa
     let id = l.add(WorkloadKind::Trace, &meta, &template, None, 0);
     let t = l.model.workloads[id].template;
     l.model.templates[t].owner = None;
+    l.model.templates[t].trace = true;
     id
 }

@@ -1,0 +1,154 @@
+//! The simulated cluster: the scheduler's cache with template nodes, changed and rolled back.
+
+use super::groups::NodeTemplate;
+use crate::policy::cluster_autoscaler::cluster::{PlaceError, SimCluster};
+use crate::policy::kube_scheduler::{
+    Cache, ClassId, Code, Cycle, Mark, NodeInfo, NodeKey, Plugin, PodKey, PreState, Rejection,
+};
+
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
+/// A pod in the simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SimPod {
+    /// Its key in the cache: the slot of its row.
+    pub key: PodKey,
+    /// Its class.
+    pub class: ClassId,
+}
+
+struct Saved {
+    mark: Mark,
+    len: usize,
+    next_node: NodeKey,
+    next_pod: PodKey,
+}
+
+/// The cache with positions.
+pub(super) struct Snapshot<'a> {
+    cache: &'a mut Cache,
+    templates: &'a [NodeTemplate],
+    nodes: Vec<NodeKey>,
+    next_node: NodeKey,
+    next_pod: PodKey,
+    saved: Vec<Saved>,
+    /// PreFilter of the class asked last, as long as nothing changed.
+    pre: Option<(ClassId, Result<PreState, Rejection>)>,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Over the `nodes` of the cache; made-up nodes and pods get keys from `first` on.
+    pub(super) const fn new(
+        cache: &'a mut Cache,
+        templates: &'a [NodeTemplate],
+        nodes: Vec<NodeKey>,
+        first: (NodeKey, PodKey),
+    ) -> Self {
+        Self {
+            cache,
+            templates,
+            nodes,
+            next_node: first.0,
+            next_pod: first.1,
+            saved: Vec::new(),
+            pre: None,
+        }
+    }
+
+    /// The cache.
+    pub(super) const fn cache(&self) -> &Cache {
+        self.cache
+    }
+
+    /// Key of the node at a position.
+    pub(super) fn node(&self, position: usize) -> NodeKey {
+        self.nodes[position]
+    }
+
+    /// The node at a position.
+    pub(super) fn info(&self, position: usize) -> Option<&NodeInfo> {
+        self.cache.node_info(self.nodes[position])
+    }
+
+    /// Drops positions from `count` on: later questions do not consider these nodes.
+    pub(super) fn keep(&mut self, count: usize) {
+        self.nodes.truncate(count);
+    }
+
+    /// Whether the filters let a pod of `class` on the node.
+    pub(super) fn filter(&mut self, class: ClassId, position: usize) -> Result<(), Rejection> {
+        if self.pre.as_ref().is_none_or(|(of, _)| *of != class) {
+            self.pre = Some((class, Cycle::new(self.cache, class).map(|cycle| cycle.pre)));
+        }
+        match &mut self.pre {
+            Some((_, Ok(pre))) => {
+                let mut cycle = Cycle::for_scores(self.cache, class);
+                core::mem::swap(&mut cycle.pre, pre);
+                let verdict = cycle.fits(self.nodes[position]);
+                core::mem::swap(&mut cycle.pre, pre);
+                verdict
+            }
+            Some((_, Err(rejection))) => Err(rejection.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl SimCluster for Snapshot<'_> {
+    type Pod = SimPod;
+
+    fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn add_template_node(&mut self, group: usize) {
+        let template = &self.templates[group];
+        let key = self.next_node;
+        self.next_node += 1;
+        let mut node = template.node.clone();
+        node.metadata.name = format!("template-node-for-{key}");
+        node.metadata.labels.insert(HOSTNAME.to_owned(), node.metadata.name.clone());
+        self.cache.add_node(key, &node);
+        for &class in &template.daemons {
+            self.cache.add_pod(self.next_pod, class, key, None);
+            self.next_pod += 1;
+        }
+        self.nodes.push(key);
+        self.pre = None;
+    }
+
+    fn try_place(&mut self, pod: SimPod, position: usize) -> Result<(), PlaceError> {
+        self.filter(pod.class, position).map_err(|r| PlaceError {
+            topology_spread: r.plugin == Plugin::PodTopologySpread && r.code == Code::Unschedulable,
+        })?;
+        self.cache.add_pod(pod.key, pod.class, self.nodes[position], None);
+        self.pre = None;
+        Ok(())
+    }
+
+    fn remove_pod(&mut self, pod: SimPod, _: usize) {
+        self.cache.remove_pod(pod.key);
+        self.pre = None;
+    }
+
+    fn checkpoint(&mut self) -> usize {
+        self.saved.push(Saved {
+            mark: self.cache.checkpoint(),
+            len: self.nodes.len(),
+            next_node: self.next_node,
+            next_pod: self.next_pod,
+        });
+        self.saved.len() - 1
+    }
+
+    fn rollback(&mut self, mark: usize) {
+        while self.saved.len() > mark {
+            let Some(saved) = self.saved.pop() else { return };
+            self.cache.rollback(saved.mark);
+            self.nodes.truncate(saved.len);
+            self.next_node = saved.next_node;
+            self.next_pod = saved.next_pod;
+        }
+        self.pre = None;
+    }
+}

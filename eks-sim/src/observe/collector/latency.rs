@@ -1,0 +1,109 @@
+//! Time in the system over all requests: a mixture of one distribution for each interval.
+//!
+//! Each interval contributes a gamma distribution of its mean and spread, cut into strata that are
+//! counted at their middles. Shapes are rounded, so that quantiles of the unit distribution are
+//! worked out once for each shape.
+
+use crate::policy::traffic::queueing::Latency;
+use crate::units::histogram::Histogram;
+use crate::world::machines::Passage;
+use std::collections::BTreeMap;
+
+/// Strata: width and number, from the shortest times to the longest. They are finer where the
+/// reported percentiles lie.
+const STRATA: [(f64, u32); 3] = [(0.05, 18), (0.01, 8), (0.002, 10)];
+/// Steps of the coefficient of variation.
+const SHAPES: f64 = 16.0;
+/// Largest coefficient of variation that is told apart.
+const MOST_VARIATION: f64 = 8.0;
+/// Parts in which an interval is cut when its mean moves by more than this share.
+const MOVES: f64 = 0.02;
+const PARTS: u32 = 8;
+/// Counts of one request, so that small shares of few requests count too.
+const UNIT: f64 = 1000.0;
+
+#[derive(Debug, Default)]
+pub(super) struct LatencyMixture {
+    /// Nanoseconds.
+    histogram: Histogram,
+    /// (share, quantile of mean 1) of each stratum by shape.
+    shapes: BTreeMap<u32, Vec<(f64, f64)>>,
+    /// Σ requests and Σ requests × mean.
+    requests: f64,
+    seconds: f64,
+}
+
+impl LatencyMixture {
+    /// Adds the requests of an interval.
+    pub(super) fn record(&mut self, past: Passage, requests: f64) {
+        if requests <= 0.0 {
+            return;
+        }
+        self.requests += requests;
+        self.seconds += requests * past.mean;
+        let moves = past.drift.abs() > MOVES * past.mean;
+        let parts = if moves { PARTS } else { 1 };
+        for part in 0..parts {
+            let place = (f64::from(part) + 0.5) / f64::from(parts) * 2.0 - 1.0;
+            let mean = (past.mean + past.drift * place).max(0.0);
+            self.record_part(mean, past.sd, requests / f64::from(parts));
+        }
+    }
+
+    fn record_part(&mut self, mean: f64, sd: f64, requests: f64) {
+        let variation = if mean > 0.0 { (sd / mean).min(MOST_VARIATION) } else { 0.0 };
+        let shape = (variation * SHAPES).round() as u32;
+        let strata = self.shapes.entry(shape).or_insert_with(|| strata(shape));
+        for &(share, quantile) in strata.iter() {
+            let nanoseconds = (mean * quantile * 1e9) as u64;
+            self.histogram.record_many(nanoseconds, (requests * share * UNIT).round() as u64);
+        }
+    }
+
+    pub(super) fn mean(&self) -> Option<f64> {
+        (self.requests > 0.0).then(|| self.seconds / self.requests)
+    }
+
+    /// Seconds that a share `p` of the requests does not exceed.
+    pub(super) fn quantile(&self, p: f64) -> f64 {
+        self.histogram.quantile(p).map_or(f64::NAN, |ns| ns as f64 / 1e9)
+    }
+}
+
+fn strata(shape: u32) -> Vec<(f64, f64)> {
+    let unit = Latency { mean: 1.0, sd: f64::from(shape) / SHAPES };
+    let mut below = 0.0;
+    let mut all = Vec::new();
+    for (width, count) in STRATA {
+        for _ in 0..count {
+            all.push((width, unit.quantile(below + 0.5 * width)));
+            below += width;
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::math::ln;
+
+    #[test]
+    fn an_exponential_interval_has_its_quantiles() {
+        let mut all = LatencyMixture::default();
+        all.record(Passage { mean: 0.5, sd: 0.5, drift: 0.0 }, 1e6);
+        for p in [0.5, 0.9, 0.95, 0.99] {
+            let want = -0.5 * ln(1.0 - p);
+            assert!((all.quantile(p) / want - 1.0).abs() < 0.05, "{p}: {}", all.quantile(p));
+        }
+        assert!((all.mean().unwrap() - 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_moving_interval_is_spread() {
+        let mut all = LatencyMixture::default();
+        all.record(Passage { mean: 1.0, sd: 0.0, drift: 1.0 }, 80.0);
+        assert!((all.quantile(0.99) - 1.875).abs() < 0.01, "{}", all.quantile(0.99));
+        assert!((all.quantile(0.5) - 1.0).abs() < 0.2);
+    }
+}

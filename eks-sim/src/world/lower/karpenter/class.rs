@@ -1,0 +1,192 @@
+//! Node classes: what a NodePool's nodes are made of.
+
+use super::super::Errors;
+use crate::catalog::{AmiFamily, NodeSettings, PodNetwork, Reserved, Threshold};
+use crate::k8s::{Ec2NodeClass, KubeletConfiguration, NodePool, ResourceList, SelectorTerm};
+use crate::spec::Manifests;
+use crate::units::{Bytes, Dist, Id};
+use crate::world::model::{Model, SubnetModel};
+
+/// GiB of Bottlerocket's own disk, beside the data volume.
+const BOTTLEROCKET_ROOT_GIB: i64 = 4;
+
+/// A node class, resolved.
+pub(super) struct Class {
+    pub(super) name: String,
+    pub(super) settings: NodeSettings,
+    pub(super) subnets: Vec<Id<SubnetModel>>,
+    pub(super) boot: Dist,
+    /// All disks of a node.
+    pub(super) disk_gib: u32,
+    pub(super) auto_mode: bool,
+}
+
+/// The class of a NodePool; `None` if its nodes cannot be simulated.
+pub(super) fn of_pool(
+    pool: &NodePool,
+    path: &str,
+    manifests: &Manifests,
+    overhead: f64,
+    model: &Model,
+    errors: &mut Errors,
+) -> Option<Class> {
+    let reference = &pool.spec.template.spec.node_class_ref;
+    if reference.kind == "NodeClass" {
+        return Some(auto_mode(&reference.name, overhead, model));
+    }
+    let found = manifests.ec2_node_classes.iter().map(|c| &c.object);
+    let object = found.into_iter().find(|c| c.metadata.name == reference.name);
+    let default = Ec2NodeClass::default();
+    if object.is_none() {
+        errors.warning(
+            path,
+            format!("EC2NodeClass `{}` is not among the manifests", reference.name),
+            "add it; AL2023 in all subnets with a 20 GiB disk is assumed",
+        );
+    }
+    let class = object.unwrap_or(&default);
+    let (ami_family, boot) = family(class, path, errors)?;
+    let mut settings = NodeSettings::new(&model.defaults);
+    settings.ami_family = ami_family;
+    settings.vm_memory_overhead = (overhead * 1e6).round() as u32;
+    settings.instance_store_raid0 = class.spec.instance_store_policy.as_deref() == Some("RAID0");
+    if let Some(kubelet) = &class.spec.kubelet {
+        apply_kubelet(kubelet, &mut settings, path, errors);
+    }
+    let disk_gib = disks(class, &mut settings);
+    Some(Class {
+        name: reference.name.clone(),
+        subnets: subnets(&class.spec.subnet_selector_terms, path, model, errors),
+        boot: serde_json::from_value(model.defaults.dist(boot).clone()).ok()?,
+        settings,
+        disk_gib,
+        auto_mode: false,
+    })
+}
+
+/// Auto Mode's own class: Bottlerocket with prefixes and at most 110 pods.
+pub(super) fn auto_mode(name: &str, overhead: f64, model: &Model) -> Class {
+    let mut settings = NodeSettings::new(&model.defaults);
+    settings.ami_family = AmiFamily::Bottlerocket;
+    settings.pod_network = PodNetwork::Prefix;
+    settings.vm_memory_overhead = (overhead * 1e6).round() as u32;
+    let gib = model.defaults.bytes("auto_mode.data_volume");
+    settings.root_volume = gib;
+    let boot = serde_json::from_value(model.defaults.dist("boot.bottlerocket").clone());
+    Class {
+        name: name.to_owned(),
+        settings,
+        subnets: model.subnets.ids().collect(),
+        boot: boot.unwrap_or_else(|_| Dist::constant(crate::units::Span::from_secs(18))),
+        disk_gib: u32::try_from((gib.raw() >> 30) + BOTTLEROCKET_ROOT_GIB).unwrap_or(0),
+        auto_mode: true,
+    }
+}
+
+fn family(
+    class: &Ec2NodeClass,
+    path: &str,
+    errors: &mut Errors,
+) -> Option<(AmiFamily, &'static str)> {
+    let alias = class.spec.ami_selector_terms.iter().find_map(|t| t.alias.as_deref());
+    let of_alias = alias.and_then(|a| a.split('@').next()).unwrap_or_default().to_lowercase();
+    let given = class.spec.ami_family.as_deref().unwrap_or_default().to_lowercase();
+    let name = if given.is_empty() { of_alias } else { given };
+    match name.as_str() {
+        "al2023" | "" => Some((AmiFamily::AL2023, "boot.al2023")),
+        "al2" => Some((AmiFamily::AL2, "boot.al2")),
+        "bottlerocket" => Some((AmiFamily::Bottlerocket, "boot.bottlerocket")),
+        "custom" => Some((AmiFamily::Custom, "boot.custom")),
+        _ => {
+            errors.warning(
+                path,
+                format!("nodes of the AMI family `{name}` are not simulated"),
+                "AL2023, AL2, Bottlerocket and Custom are; the NodePool is left out",
+            );
+            None
+        }
+    }
+}
+
+fn apply_kubelet(
+    kubelet: &KubeletConfiguration,
+    settings: &mut NodeSettings,
+    path: &str,
+    errors: &mut Errors,
+) {
+    let positive = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
+    settings.max_pods = positive(kubelet.max_pods);
+    settings.pods_per_core = positive(kubelet.pods_per_core);
+    settings.kube_reserved = reserved(&kubelet.kube_reserved);
+    settings.system_reserved = reserved(&kubelet.system_reserved);
+    let signal = |name: &str| kubelet.eviction_hard.get(name).and_then(|t| Threshold::parse(t));
+    settings.eviction_memory = signal("memory.available");
+    settings.eviction_nodefs = signal("nodefs.available");
+    if !kubelet.eviction_soft.is_empty() {
+        errors.warning(
+            path,
+            "evictionSoft does not change what pods may use",
+            "use evictionHard to keep memory free",
+        );
+    }
+}
+
+fn reserved(list: &ResourceList) -> Reserved {
+    Reserved {
+        cpu: list.get("cpu").map(|q| q.milli_cpu()),
+        memory: list.get("memory").map(|q| q.bytes()),
+        ephemeral_storage: list.get("ephemeral-storage").map(|q| q.bytes()),
+    }
+}
+
+/// Sets the volume that pods use; returns the GiB of all disks.
+fn disks(class: &Ec2NodeClass, settings: &mut NodeSettings) -> u32 {
+    let bottlerocket = settings.ami_family == AmiFamily::Bottlerocket;
+    let mappings = &class.spec.block_device_mappings;
+    let size = |m: &crate::k8s::BlockDeviceMapping| m.ebs.as_ref()?.volume_size.map(|s| s.bytes());
+    // Bottlerocket keeps pods on its second disk.
+    let pods = mappings
+        .iter()
+        .find(|m| m.root_volume)
+        .or_else(|| mappings.iter().find(|m| bottlerocket && m.device_name == "/dev/xvdb"))
+        .or_else(|| mappings.first().filter(|_| !bottlerocket));
+    if let Some(size) = pods.and_then(size) {
+        settings.root_volume = size;
+    }
+    let all: i64 = mappings.iter().filter_map(size).map(Bytes::raw).sum();
+    let own = if bottlerocket && mappings.len() < 2 { BOTTLEROCKET_ROOT_GIB } else { 0 };
+    let bytes = if all > 0 { all } else { settings.root_volume.raw() };
+    u32::try_from((bytes >> 30).saturating_add(own)).unwrap_or(u32::MAX)
+}
+
+/// Subnets by id or by the tag `Name`; all of them if the terms say nothing that is known here.
+fn subnets(
+    terms: &[SelectorTerm],
+    path: &str,
+    model: &Model,
+    errors: &mut Errors,
+) -> Vec<Id<SubnetModel>> {
+    let named = |name: &str| {
+        terms.iter().any(|t| {
+            let tag = t.tags.get("Name").map(String::as_str);
+            [tag, t.id.as_deref(), t.name.as_deref()].contains(&Some(name))
+        })
+    };
+    let found: Vec<Id<SubnetModel>> =
+        model.subnets.iter().filter(|(_, s)| named(&s.name)).map(|(id, _)| id).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    // Discovery tags are how subnets are usually chosen: they mean all of the cluster's.
+    let discovery = |t: &SelectorTerm| {
+        t.id.is_none() && t.tags.keys().all(|k| k != "Name") && !t.tags.is_empty()
+    };
+    if !terms.iter().any(discovery) && !terms.is_empty() {
+        errors.warning(
+            path,
+            "no subnet of the scenario has a name that subnetSelectorTerms ask for",
+            "name subnets in cluster.network.subnets like the tag `Name` or the id; all are used",
+        );
+    }
+    model.subnets.ids().collect()
+}

@@ -1,0 +1,209 @@
+//! Traffic: what requests cost, the call graph in order.
+
+mod rate;
+
+use super::{Errors, pods};
+use crate::policy::traffic::Discipline;
+use crate::spec::scenario::{Scenario, TrafficSpec};
+use crate::units::{Id, Span};
+use crate::world::model::{CallModel, Model, ServiceModel, TrafficModel};
+use std::path::Path;
+
+pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, errors: &mut Errors) {
+    for (i, t) in scenario.spec.traffic.iter().enumerate() {
+        let path = format!("traffic[{i}]");
+        let Some(service) = find(&t.to, &format!("{path}.to"), model, errors) else { continue };
+        if model.services[service].traffic.is_some() {
+            errors.error(
+                format!("{path}.to"),
+                format!("`{}` has traffic twice", t.to),
+                "merge the two entries",
+            );
+            continue;
+        }
+        let Some(lowered) = entry(t, &path, folder, model, errors) else { continue };
+        model.services[service].traffic = Some(lowered);
+    }
+    // Services that are only called get the default cost of a request.
+    let called: Vec<Id<ServiceModel>> = model
+        .services
+        .iter()
+        .filter_map(|(_, s)| s.traffic.as_ref())
+        .flat_map(|t| t.calls.iter().map(|c| c.to))
+        .collect();
+    for id in called {
+        if model.services[id].traffic.is_none() {
+            let spec = TrafficSpec { timeout: Span::from_secs(5), ..TrafficSpec::default() };
+            model.services[id].traffic = entry(&spec, "traffic", folder, model, errors);
+        }
+    }
+    match order(model) {
+        Ok(order) => model.service_order = order,
+        Err(cycle) => errors.error(
+            "traffic",
+            format!("Services call each other in a circle: {}", cycle.join(" -> ")),
+            "remove one of the calls; a circle would multiply requests without end",
+        ),
+    }
+}
+
+fn find(text: &str, path: &str, model: &Model, errors: &mut Errors) -> Option<Id<ServiceModel>> {
+    let found = model
+        .services
+        .iter()
+        .find(|(_, s)| text != "*" && pods::names(text, "Service", &s.namespace, &s.name))
+        .map(|(id, _)| id);
+    if found.is_none() {
+        let names: Vec<&str> = model.services.iter().map(|(_, s)| s.name.as_str()).collect();
+        let wanted = text.rsplit('/').next().unwrap_or(text);
+        let help = match crate::spec::suggest::nearest(wanted, names.iter().copied()) {
+            Some(near) => format!("did you mean `Service/{near}`?"),
+            None if !text.starts_with("Service/") => {
+                "write `Service/NAME` or `Service/NAMESPACE/NAME`".to_owned()
+            }
+            None => "add the Service to the manifests".to_owned(),
+        };
+        errors.error(path, format!("there is no Service `{text}`"), help);
+    }
+    found
+}
+
+fn entry(
+    t: &TrafficSpec,
+    path: &str,
+    folder: &Path,
+    model: &Model,
+    errors: &mut Errors,
+) -> Option<TrafficModel> {
+    let discipline = match t.discipline.as_deref() {
+        None | Some("processorSharing") => Discipline::ProcessorSharing,
+        Some("fifo") => Discipline::Fifo,
+        Some(other) => {
+            errors.error(
+                format!("{path}.discipline"),
+                format!("`{other}` is not a queue discipline"),
+                "use processorSharing or fifo",
+            );
+            return None;
+        }
+    };
+    let own_queues = match t.balancing.as_deref() {
+        None | Some("shared") => false,
+        Some("random") => true,
+        Some(other) => {
+            errors.error(
+                format!("{path}.balancing"),
+                format!("`{other}` is no way to spread requests"),
+                "use shared or random",
+            );
+            return None;
+        }
+    };
+    if t.zone_aware && own_queues {
+        errors.error(
+            format!("{path}.balancing"),
+            "zone-aware routing with a queue for each pod is not modelled yet",
+            "drop `zoneAware` or use `balancing: shared`",
+        );
+        return None;
+    }
+    let cv = t.per_request.cv;
+    if !(0.0..=100.0).contains(&cv) {
+        errors.error(
+            format!("{path}.perRequest.cv"),
+            format!("{cv} is no coefficient of variation"),
+            "write a number from 0 to 100",
+        );
+        return None;
+    }
+    let (rate, markov) = match &t.rate {
+        Some(spec) => {
+            let at = format!("{path}.rate");
+            (
+                Some(rate::profile(spec, &at, folder, model, errors)?),
+                rate::markov(spec, &at, errors)?,
+            )
+        }
+        None => (None, None),
+    };
+    Some(TrafficModel {
+        rate,
+        markov,
+        retries: retries(t.retries, &format!("{path}.retries"), errors),
+        cpu_seconds: t.per_request.cpu.secs_f64(),
+        service_cv: cv,
+        latency_floor: t.per_request.latency_floor.secs_f64(),
+        memory: t.per_request.memory.bytes(),
+        timeout: t.timeout,
+        concurrency: t.concurrency.map(|c| c.max(1)),
+        queue_bound: t.queue_bound,
+        discipline,
+        own_queues,
+        zone_aware: t.zone_aware,
+        calls: calls(t, path, model, errors),
+    })
+}
+
+fn calls(t: &TrafficSpec, path: &str, model: &Model, errors: &mut Errors) -> Vec<CallModel> {
+    let mut calls = Vec::new();
+    for (k, call) in t.calls.iter().enumerate() {
+        let at = format!("{path}.calls[{k}]");
+        if !call.per_request.is_finite() || !(0.0..=1000.0).contains(&call.per_request) {
+            errors.error(
+                format!("{at}.perRequest"),
+                format!("{} calls per request are out of range", call.per_request),
+                "write a number from 0 to 1000",
+            );
+            continue;
+        }
+        let retries = retries(call.retries, &format!("{at}.retries"), errors);
+        if let Some(to) = find(&call.to, &format!("{at}.to"), model, errors) {
+            calls.push(CallModel { to, per_request: call.per_request, retries });
+        }
+    }
+    calls
+}
+
+/// Most repetitions of a failed request.
+const MOST_RETRIES: u32 = 10;
+
+fn retries(asked: u32, path: &str, errors: &mut Errors) -> u32 {
+    if asked > MOST_RETRIES {
+        errors.error(
+            path,
+            format!("{asked} repetitions are too many"),
+            format!("write a number from 0 to {MOST_RETRIES}"),
+        );
+    }
+    asked.min(MOST_RETRIES)
+}
+
+/// Callers before the called, or the names of a circle.
+fn order(model: &Model) -> Result<Vec<Id<ServiceModel>>, Vec<String>> {
+    let mut incoming: Vec<u32> = vec![0; model.services.len()];
+    let calls = |id: Id<ServiceModel>| {
+        model.services[id].traffic.iter().flat_map(|t| t.calls.iter().map(|c| c.to))
+    };
+    for id in model.services.ids() {
+        calls(id).for_each(|to| incoming[to.index()] += 1);
+    }
+    let mut ready: Vec<Id<ServiceModel>> =
+        model.services.ids().filter(|id| incoming[id.index()] == 0).collect();
+    let mut order = Vec::new();
+    let mut next = 0;
+    while let Some(&id) = ready.get(next) {
+        next += 1;
+        order.push(id);
+        for to in calls(id) {
+            incoming[to.index()] -= 1;
+            if incoming[to.index()] == 0 {
+                ready.push(to);
+            }
+        }
+    }
+    if order.len() == model.services.len() {
+        return Ok(order);
+    }
+    let left = model.services.iter().filter(|(id, _)| incoming[id.index()] > 0);
+    Err(left.map(|(_, s)| s.name.clone()).collect())
+}
