@@ -34,8 +34,10 @@ pub enum Verb {
     Init(InitArgs),
     /// Tell what happened to one object in one replication, and why
     Explain(ExplainArgs),
-    Catalog(CatalogArgs),
+    Catalog(Box<CatalogArgs>),
     Conformance(ConformanceArgs),
+    /// Learn by prediction: a question, your answer, what the simulation says
+    Exercise(ExerciseArgs),
     /// Run a recorded run again and say whether every byte is the same
     Replay(ReplayArgs),
     /// Print the JSON Schema of scenario files
@@ -44,6 +46,36 @@ pub enum Verb {
     Completions(CompletionsArgs),
     /// Print or write the manual pages
     Man(ManArgs),
+}
+
+/// Arguments of `exercise`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  eks-sim exercise list\n  eks-sim exercise show max-pods\n  eks-sim exercise answer max-pods 29"
+)]
+pub struct ExerciseArgs {
+    #[command(subcommand)]
+    pub action: ExerciseAction,
+}
+
+/// What to do with exercises.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ExerciseAction {
+    /// All exercises, a line each
+    List,
+    /// The question and its scenario
+    Show {
+        /// Exercise, from `list`
+        id: String,
+    },
+    /// Run the scenario and grade a prediction: exit code 0 if right, 1 if not
+    Answer {
+        /// Exercise, from `list`
+        id: String,
+        /// Your prediction
+        #[arg(allow_hyphen_values = true)]
+        answer: String,
+    },
 }
 
 /// How results are printed.

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Verb::Explain(args) => cmd::explain::run(&args),
         Verb::Catalog(args) => cmd::catalog::run(&args),
         Verb::Conformance(args) => cmd::conformance::run(&args),
+        Verb::Exercise(args) => cmd::exercise::run(&args),
         Verb::Replay(args) => cmd::replay::run(&args),
         Verb::Schema(args) => cmd::schema::run(&args),
         Verb::Completions(args) => cmd::completions::run(&args),

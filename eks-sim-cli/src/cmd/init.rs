@@ -196,7 +196,8 @@ spec:
         assert!(text.starts_with("# yaml-language-server: $schema="), "{text}");
         assert!(text.contains("GUESS"), "{text}");
         let loaded = spec::load(&path, &[]).map_err(|d| d.render()).unwrap();
-        assert!(settings::objective_problems(&loaded.scenario).is_empty());
+        let model = crate::adapter::model(&loaded.scenario, &loaded.manifests, &loaded);
+        assert!(model.is_ok());
         let spec = &loaded.scenario.spec;
         assert_eq!(spec.traffic[0].to, "Service/shop/web");
         assert_eq!(loaded.manifests.deployments.len(), 1);

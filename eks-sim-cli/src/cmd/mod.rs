@@ -5,6 +5,7 @@ pub mod check;
 pub mod compare;
 pub mod completions;
 pub mod conformance;
+pub mod exercise;
 pub mod explain;
 pub mod init;
 pub mod man;

@@ -20,7 +20,8 @@ pub fn run(args: &RunArgs) -> ExitCode {
 fn execute(args: &RunArgs) -> Result<ExitCode, ExitCode> {
     let precision = args.precision.as_deref().map(settings::share).transpose()?;
     let loaded = settings::load(&args.scenario, &args.model, args.study.quiet)?;
-    let prepared = settings::prepare(&loaded, args.variant.as_deref(), args.model.seed, args.study.quiet)?;
+    let prepared =
+        settings::prepare(&loaded, args.variant.as_deref(), args.model.seed, args.study.quiet)?;
     let (replications, rule) = settings::extent(&prepared, &args.study, precision);
     check_detail(args.detail, replications)?;
     let target = target(args, &prepared);

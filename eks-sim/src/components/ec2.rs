@@ -137,7 +137,8 @@ impl Ec2 {
                 if cx.cloud().instances[i].state != InstanceState::Terminated {
                     let desired = &mut cx.cloud_mut().groups[group].desired;
                     *desired = desired.saturating_sub(1);
-                    terminate(i, "scaled down", cx);
+                    let given = cx.cloud().instances[i].end_reason;
+                    terminate(i, if given.is_empty() { "scaled down" } else { given }, cx);
                 }
             }
             Event::CreateFleet(f) => fleet::called(f, cx),
@@ -150,8 +151,11 @@ impl Ec2 {
                 }
             }
             Event::Crashed(i) => {
-                let wait = cx.model().settings.instance_replace_delay;
-                cx.after(wait, wake(Event::Unhealthy(i)));
+                // Only an Auto Scaling group looks after the health of its instances.
+                if cx.model().groups[cx.cloud().instances[i].group].is_managed() {
+                    let wait = cx.model().settings.instance_replace_delay;
+                    cx.after(wait, wake(Event::Unhealthy(i)));
+                }
             }
             Event::Unhealthy(i) => {
                 if !cx.cloud().instances[i].alive {
@@ -199,8 +203,13 @@ fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
             }
             Err(why) => {
                 refuse(group, why, cx);
-                let retry = cx.model().settings.launch_retry;
-                cx.after(retry, wake(Event::Reconcile(group)));
+                // One retry at a time, however many instances the group has lost.
+                let (now, retry) = (cx.now(), cx.model().settings.launch_retry);
+                let state = &mut cx.cloud_mut().groups[group];
+                if state.retry <= now {
+                    state.retry = now + retry;
+                    cx.after(retry, wake(Event::Reconcile(group)));
+                }
                 return;
             }
         }

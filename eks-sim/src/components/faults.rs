@@ -2,10 +2,11 @@
 
 use crate::engine::{self, Cx, Stream};
 use crate::units::math;
-use crate::units::{Id, Span};
+use crate::units::{Id, SimTime, Span};
 use crate::world::Change;
 use crate::world::cloud::{Instance, InstanceState};
 use crate::world::model::{FaultKind, RandomFault, Zone};
+use std::collections::BTreeMap;
 
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +14,9 @@ pub enum Event {
     /// The fault with this number in the scenario begins.
     Begin(u32),
     /// A random fault strikes: number in the scenario, entity, how many struck it before.
-    Strike(u32, u16, u16),
-    /// A zone's outage ends.
-    ZoneBack(Id<Zone>, u32),
+    Strike(u32, u16, u32),
+    /// A zone's outage may end.
+    ZoneBack(Id<Zone>),
     /// A node of the random failure process fails.
     NodeFails(Id<Instance>),
     /// Machines that run now get their random failure times.
@@ -25,10 +26,10 @@ pub enum Event {
 /// Faults of the scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// Instances that already have a failure time.
-    watched: usize,
-    /// Outages of zones so far, so that an old repair does not end a new one.
-    outages: u32,
+    /// Instances that already have a failure time, by the fault's number.
+    watched: BTreeMap<u32, usize>,
+    /// When the last of a zone's outages ends; they may overlap.
+    down_until: BTreeMap<Id<Zone>, SimTime>,
 }
 
 fn wake(event: Event) -> engine::Event {
@@ -71,9 +72,10 @@ impl Faults {
         match event {
             Event::Begin(number) => self.begin(number, cx),
             Event::Strike(number, entity, before) => self.strike(number, entity, before, cx),
-            Event::ZoneBack(zone, outage) => {
-                if self.outages == outage || cx.cloud().zone_down[zone] {
-                    zone_back(zone, cx);
+            Event::ZoneBack(zone) => {
+                if self.down_until.get(&zone) == Some(&cx.now()) {
+                    self.down_until.remove(&zone);
+                    cx.emit(Change::ZoneChanged(zone, false));
                 }
             }
             Event::NodeFails(instance) => crash(instance, cx),
@@ -119,7 +121,7 @@ impl Faults {
         }
     }
 
-    fn strike(&mut self, number: u32, entity: u16, before: u16, cx: &mut Cx<'_>) {
+    fn strike(&mut self, number: u32, entity: u16, before: u32, cx: &mut Cx<'_>) {
         cx.emit(Change::FaultBegan(number));
         let FaultKind::Random { what, duration, .. } = &cx.model().faults[number as usize].kind
         else {
@@ -141,14 +143,20 @@ impl Faults {
             RandomFault::ApiServer => member_down(false, u32::from(entity), cx),
             RandomFault::Node | RandomFault::Spot => {}
         }
-        next_strike(number, entity, before + 1, cx);
+        next_strike(number, entity, before.saturating_add(1), cx);
     }
 
     fn zone_down(&mut self, zone: Id<Zone>, span: Span, cx: &mut Cx<'_>) {
-        if cx.cloud().zone_down[zone] {
+        let end = cx.now() + span;
+        let before = self.down_until.get(&zone).copied();
+        let until = before.map_or(end, |b| b.max(end));
+        if before != Some(until) {
+            self.down_until.insert(zone, until);
+            cx.at(until, wake(Event::ZoneBack(zone)));
+        }
+        if before.is_some() {
             return;
         }
-        self.outages += 1;
         cx.emit(Change::ZoneChanged(zone, true));
         let name = cx.model().zones[zone].clone();
         for etcd in [true, false] {
@@ -159,7 +167,6 @@ impl Faults {
                 member_down(etcd, index, cx);
             }
         }
-        cx.after(span, wake(Event::ZoneBack(zone, self.outages)));
     }
 
     /// Gives machines that are new since the last look a failure time, and looks again later.
@@ -167,13 +174,14 @@ impl Faults {
         let FaultKind::Random { mean, .. } = &cx.model().faults[number as usize].kind else {
             return;
         };
-        for raw in self.watched..cx.cloud().instances.len() {
+        let from = self.watched.get(&number).copied().unwrap_or(0);
+        for raw in from..cx.cloud().instances.len() {
             let id = Id::new(raw as u32);
-            let key = cx.cloud().instances[id].key;
+            let key = engine::draws::key(&[u64::from(number), cx.cloud().instances[id].key]);
             let wait = exponential(*mean, cx.draw(Stream::NodeFailure, key));
             cx.after(wait, wake(Event::NodeFails(id)));
         }
-        self.watched = cx.cloud().instances.len();
+        self.watched.insert(number, cx.cloud().instances.len());
         cx.after(cx.model().settings.node_monitor_period, wake(Event::Watch(number)));
     }
 }
@@ -182,7 +190,7 @@ fn exponential(mean: Span, u: f64) -> Span {
     Span::from_secs_f64(-math::ln(u) * mean.secs_f64())
 }
 
-fn next_strike(number: u32, entity: u16, before: u16, cx: &mut Cx<'_>) {
+fn next_strike(number: u32, entity: u16, before: u32, cx: &mut Cx<'_>) {
     let FaultKind::Random { what, mean, .. } = &cx.model().faults[number as usize].kind else {
         return;
     };
@@ -205,10 +213,6 @@ fn crash(instance: Id<Instance>, cx: &mut Cx<'_>) {
         row.crashed = now;
         cx.emit(Change::InstanceCrashed(instance));
     }
-}
-
-fn zone_back(zone: Id<Zone>, cx: &mut Cx<'_>) {
-    cx.emit(Change::ZoneChanged(zone, false));
 }
 
 fn members_down(etcd: bool, count: u32, duration: Option<Span>, cx: &mut Cx<'_>) {

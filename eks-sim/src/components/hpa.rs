@@ -9,8 +9,8 @@ use crate::policy::hpa::{
     SelectorState, Source, View, pod_request, reconcile,
 };
 use crate::units::{Id, SimTime, Span};
-use crate::world::model::{HpaModel, ServiceModel, Zone};
-use crate::world::{Change, Client, Hpa, Model, Phase, PodId, Request};
+use crate::world::model::{HpaModel, Measure, MetricSource};
+use crate::world::{Change, Client, Hpa, Model, Phase, PodId, Request, usage};
 
 /// What can happen to the HPA controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub struct HpaController {
     pods: Vec<PodId>,
     views: Vec<PodView>,
     metrics: Vec<Vec<Option<PodMetric>>>,
+    /// Series of Object and External metrics; empty where nothing serves them.
+    series: Vec<Vec<i64>>,
+    /// Requests of each pod by metric, where a VPA made them differ.
+    sized: Vec<Vec<Option<i64>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ struct State {
     spec: HpaSpec,
     /// Requests of the target's pods for each metric.
     requests: Vec<Option<i64>>,
+    /// Position of each custom or external metric in the model.
+    served_by: Vec<Option<usize>>,
     history: History,
     last: Option<Decision>,
 }
@@ -52,6 +58,8 @@ impl HpaController {
             pods: Vec::new(),
             views: Vec::new(),
             metrics: Vec::new(),
+            series: Vec::new(),
+            sized: Vec::new(),
         }
     }
 
@@ -90,13 +98,20 @@ impl HpaController {
             .iter()
             .enumerate()
             .map(|(i, m)| match m.source {
-                Source::Resource | Source::ContainerResource => Reading::Pods {
+                Source::Object | Source::External => match self.series[i].as_slice() {
+                    [] => Reading::Unavailable,
+                    series => Reading::Series(series),
+                },
+                Source::Pods if state.served_by[i].is_none() => Reading::Unavailable,
+                Source::Resource | Source::ContainerResource | Source::Pods => Reading::Pods {
                     metrics: &self.metrics[i],
                     strays: &[],
-                    requests: Requests::Same(state.requests[i]),
+                    requests: if self.sized.is_empty() {
+                        Requests::Same(state.requests[i])
+                    } else {
+                        Requests::Each(&self.sized[i])
+                    },
                 },
-                // Custom and external metrics have no source in the model.
-                _ => Reading::Unavailable,
             })
             .collect();
         let view = View {
@@ -145,8 +160,19 @@ impl HpaController {
         for list in &mut self.metrics {
             list.clear();
         }
+        self.sized.clear();
+        if cx.model().workloads[target.model].vpa.is_some() {
+            self.sized.resize_with(state.spec.metrics.len(), Vec::new);
+        }
+        self.series.resize_with(state.spec.metrics.len().max(self.series.len()), Vec::new);
+        for (i, metric) in state.spec.metrics.iter().enumerate() {
+            self.series[i].clear();
+            if matches!(metric.source, Source::Object | Source::External) {
+                self.series[i].extend(state.served_by[i].and_then(|m| in_all(m, cx)));
+            }
+        }
         let window = cx.model().settings.scrape_period;
-        let scrape = last_scrape(cx.now(), self.scrape_phase, window);
+        let scrape = usage::last_scrape(cx.now(), self.scrape_phase, window);
         for &id in &self.pods {
             let Some(pod) = api.pods.get(id) else { continue };
             let started = pod.started != SimTime::NEVER;
@@ -161,10 +187,18 @@ impl HpaController {
                 },
                 start_time: started.then_some(pod.started).or(Some(pod.created)),
             });
+            for (list, metric) in self.sized.iter_mut().zip(&state.spec.metrics) {
+                let spec = &api.object_of(pod, cx.model()).spec;
+                list.push(pod_request(spec, &metric.name, metric.container.as_deref()));
+            }
             for (i, metric) in state.spec.metrics.iter().enumerate() {
                 let value = match metric.name.as_str() {
-                    "cpu" => cpu(id, scrape, window, cx),
-                    "memory" => memory(id, scrape, cx),
+                    _ if metric.source == Source::Pods => {
+                        state.served_by[i].and_then(|m| of_pod(m, id, cx))
+                    }
+                    "cpu" => usage::cpu(cx.world(), cx.model(), id, scrape, window),
+                    "memory" => usage::memory(cx.world(), cx.model(), id, scrape)
+                        .map(|bytes| bytes.saturating_mul(1000)),
                     _ => None,
                 };
                 self.metrics[i].push(value.map(|value| PodMetric {
@@ -188,7 +222,15 @@ fn state(hpa: &HpaModel, model: &Model) -> State {
         .iter()
         .map(|m| pod_request(&template.object.spec, &m.name, m.container.as_deref()))
         .collect();
-    State { spec, requests, history: History::default(), last: None }
+    let served_by = spec
+        .metrics
+        .iter()
+        .map(|m| match m.source {
+            Source::Resource | Source::ContainerResource => None,
+            _ => model.metrics.iter().position(|known| known.name == m.name),
+        })
+        .collect();
+    State { spec, requests, served_by, history: History::default(), last: None }
 }
 
 fn phase(phase: Phase) -> PodPhase {
@@ -200,61 +242,38 @@ fn phase(phase: Phase) -> PodPhase {
     }
 }
 
-/// The last scrape not after `now`.
-fn last_scrape(now: SimTime, phase: Span, period: Span) -> SimTime {
-    let since = now.since(SimTime::ZERO + phase);
-    let whole = since.nanos() / period.nanos().max(1);
-    SimTime::ZERO + phase + period * whole
-}
-
-/// Thousandths of a core over the window that ends with `scrape`.
-fn cpu(id: PodId, scrape: SimTime, window: Span, cx: &Cx<'_>) -> Option<i64> {
-    let pod = running(id, cx)?;
-    let begin = scrape - window;
-    if pod.started > begin || window.is_zero() {
-        return None;
-    }
-    let template = &cx.model().templates[pod.template];
-    let since = cx.machines().pod(id)?.serving_since;
-    let zone = zone_of(pod, cx)?;
-    let mut cores = 0.0;
-    if since < scrape {
-        for &service in &template.services {
-            let Some(usage) = cx.machines().load[service].usage(zone) else { continue };
-            cores += usage.integral(scrape) - usage.integral(begin.max(since));
+/// Thousandths of a metric, as the adapter serves it.
+fn in_all(metric: usize, cx: &Cx<'_>) -> Option<i64> {
+    match &cx.model().metrics[metric].source {
+        MetricSource::Values(points, age) => {
+            let at = SimTime::ZERO + cx.now().since(SimTime::ZERO).saturating_sub(*age);
+            let after = points.partition_point(|p| p.0 <= at);
+            Some(points.get(after.checked_sub(1)?)?.1)
         }
-        cores /= window.secs_f64();
+        MetricSource::Service(service, measure) => {
+            let load = &cx.machines().load[*service];
+            let value = match measure {
+                Measure::RequestsPerSecond => load.offered,
+                Measure::Waiting => load.backlog,
+                Measure::LatencySeconds => load.latency,
+            };
+            Some((value * 1000.0) as i64)
+        }
     }
-    Some(template.idle_cpu.raw() + (cores * 1000.0).round() as i64)
 }
 
-/// Thousandths of a byte at the scrape.
-fn memory(id: PodId, scrape: SimTime, cx: &Cx<'_>) -> Option<i64> {
-    let pod = running(id, cx)?;
-    if pod.started > scrape {
-        return None;
+/// Thousandths of a metric of one pod: its share of a Service's, if it serves requests.
+fn of_pod(metric: usize, id: PodId, cx: &Cx<'_>) -> Option<i64> {
+    let all = in_all(metric, cx)?;
+    match cx.model().metrics[metric].source {
+        MetricSource::Service(service, measure) => {
+            let serves = cx.machines().pod(id)?.serving_since <= cx.now();
+            let pods = i64::from(cx.machines().load[service].alive.max(1));
+            let shared = measure != Measure::LatencySeconds;
+            serves.then_some(if shared { all / pods } else { all })
+        }
+        MetricSource::Values(..) => cx.api().pods.get(id)?.is_ready().then_some(all),
     }
-    let template = &cx.model().templates[pod.template];
-    let serving = cx.machines().pod(id)?.serving_since < scrape;
-    let mut bytes = template.idle_memory.raw() as f64;
-    if serving {
-        let zone = zone_of(pod, cx)?;
-        let usage = |s: &Id<ServiceModel>| cx.machines().load[*s].usage(zone);
-        bytes += template.services.iter().filter_map(usage).map(|u| u.memory).sum::<f64>();
-    }
-    Some((bytes as i64).saturating_mul(1000))
-}
-
-fn zone_of(pod: &crate::world::Pod, cx: &Cx<'_>) -> Option<Id<Zone>> {
-    Some(cx.cloud().instances[cx.api().nodes[pod.node?].instance].zone)
-}
-
-/// The pod, if its containers run on a machine that works.
-fn running<'c>(id: PodId, cx: &'c Cx<'_>) -> Option<&'c crate::world::Pod> {
-    let pod = cx.api().pods.get(id)?;
-    let node = pod.node?;
-    let alive = cx.cloud().instances[cx.api().nodes[node].instance].alive;
-    (alive && pod.started != SimTime::NEVER && pod.phase == Phase::Running).then_some(pod)
 }
 
 fn config(model: &Model) -> Config {

@@ -6,6 +6,7 @@
 //! released → object removed. A machine that does not work does nothing of this.
 
 use crate::engine::{self, Cx, Stream};
+use crate::policy::vpa::ResizeStatus;
 use crate::units::{Id, SimTime, Span};
 use crate::world::machines::{Machine, Stage};
 use crate::world::model::Template;
@@ -30,6 +31,12 @@ pub enum Event {
     Ready(PodId),
     /// Its containers end by themselves (`true` = well).
     Finished(PodId, bool),
+    /// It reaches its memory limit, after so many kills before.
+    OutOfMemory(PodId, u16),
+    /// Its containers start again after such a kill.
+    Restarted(PodId, u16),
+    /// It is to be resized.
+    Resize(PodId),
     /// It was deleted.
     Terminate(PodId),
     /// Its containers have stopped.
@@ -66,6 +73,9 @@ impl Kubelets {
                 }
             }
             Event::Finished(p, well) => finished(p, well, cx),
+            Event::OutOfMemory(p, kills) => out_of_memory(p, kills, cx),
+            Event::Restarted(p, kills) => restarted(p, kills, cx),
+            Event::Resize(p) => resize(p, cx),
             Event::Terminate(p) => terminate(p, cx),
             Event::Stopped(p) => stopped(p, cx),
             Event::Report(p, what) => {
@@ -249,7 +259,7 @@ fn started(pod: PodId, cx: &mut Cx<'_>) {
     }
     let Some(p) = cx.api().pods.get(pod) else { return };
     let (template, key) = (p.template, p.key);
-    let terminating = p.is_terminating();
+    let (terminating, now) = (p.is_terminating(), cx.now());
     let Some(m) = cx.machines_mut().pod_mut(pod).filter(|m| m.stage == Stage::Starting) else {
         return;
     };
@@ -257,7 +267,9 @@ fn started(pod: PodId, cx: &mut Cx<'_>) {
         return;
     }
     m.stage = Stage::Running;
+    m.container_started = now;
     report(pod, PodReport::Started, cx);
+    watch_memory(pod, cx);
     let t = &cx.model().templates[template];
     if let Some(duration) = &t.duration {
         let span = cx.sample(duration, Stream::JobDuration, key);
@@ -319,6 +331,107 @@ fn restart(pod: PodId, template: Id<Template>, key: u64, restarts: u32, cx: &mut
     let share = cx.model().templates[template].failure_probability;
     let well = cx.draw(Stream::JobFailure, draw) >= share;
     cx.after(backoff + span, engine::Event::Kubelet(Event::Finished(pod, well)));
+}
+
+/// Puts the time on the agenda at which growing memory reaches the limit.
+fn watch_memory(pod: PodId, cx: &mut Cx<'_>) {
+    let (model, now) = (cx.model(), cx.now());
+    let Some(p) = cx.api().pods.get(pod) else { return };
+    let template = &model.templates[p.template];
+    let Some(limit) = cx.api().size_of(p, model).limit_memory else { return };
+    let Some(m) = cx.machines().pod(pod) else { return };
+    let room = limit.raw() as f64 - template.idle_memory.raw() as f64;
+    let lasts = match template.memory_growth {
+        _ if template.duration.is_some() => return,
+        _ if room <= 0.0 => Span::ZERO,
+        growth if growth > 0.0 => Span::from_secs_f64(room / growth),
+        _ => return,
+    };
+    let at = (m.container_started + lasts).max(now);
+    let kills = m.kills;
+    cx.at(at, engine::Event::Kubelet(Event::OutOfMemory(pod, kills)));
+}
+
+/// The kernel kills the container, which starts again after the crash back-off (10 s doubling to
+/// 300 s, from the start after ten minutes without a crash).
+fn out_of_memory(pod: PodId, kills: u16, cx: &mut Cx<'_>) {
+    if !works(pod, cx) || !at_stage(pod, Stage::Running, cx) {
+        return;
+    }
+    let (model, now) = (cx.model(), cx.now());
+    let Some(p) = cx.api().pods.get(pod) else { return };
+    let template = &model.templates[p.template];
+    let size = cx.api().size_of(p, model);
+    let Some(m) = cx.machines_mut().pod_mut(pod).filter(|m| m.kills == kills) else { return };
+    let ran = now.since(m.container_started);
+    let used = template.idle_memory.raw() as f64 + template.memory_growth * ran.secs_f64();
+    // A resize may have raised the limit in the meantime.
+    if size.limit_memory.is_none_or(|limit| used + 1.0 < limit.raw() as f64) {
+        return watch_memory(pod, cx);
+    }
+    let settings = &model.settings;
+    if ran >= settings.restart_backoff_max * 2 {
+        m.kills = 0;
+    }
+    let doubled = settings.restart_backoff * (1_u64 << m.kills.min(20));
+    m.kills = m.kills.saturating_add(1);
+    m.stage = Stage::Starting;
+    let (kills, backoff) = (m.kills, doubled.min(settings.restart_backoff_max));
+    report(pod, PodReport::OomKilled, cx);
+    cx.after(backoff, engine::Event::Kubelet(Event::Restarted(pod, kills)));
+}
+
+fn restarted(pod: PodId, kills: u16, cx: &mut Cx<'_>) {
+    if !works(pod, cx) {
+        return;
+    }
+    let Some(p) = cx.api().pods.get(pod) else { return };
+    let (template, key, now) = (p.template, p.key, cx.now());
+    if p.is_terminating() {
+        return;
+    }
+    let Some(m) = cx.machines_mut().pod_mut(pod).filter(|m| m.kills == kills) else { return };
+    if m.stage != Stage::Starting {
+        return;
+    }
+    m.stage = Stage::Running;
+    m.container_started = now;
+    watch_memory(pod, cx);
+    let wait = ready_after(template, key, cx);
+    cx.after(wait, engine::Event::Kubelet(Event::Ready(pod)));
+}
+
+/// Resizes the pod in place, if its node has the room: else now and then again, or never.
+fn resize(pod: PodId, cx: &mut Cx<'_>) {
+    if !works(pod, cx) {
+        return;
+    }
+    let model = cx.model();
+    let Some(p) = cx.api().pods.get(pod) else { return };
+    let (Some(shape), Some(node)) = (p.resizing, p.node) else { return };
+    let (old, new) = (cx.api().size_of(p, model), cx.api().shapes.get(shape).size);
+    let row = &cx.api().nodes[node];
+    let (cpu, memory) = cx.api().requested_on(node, model);
+    let never =
+        new.request_cpu > row.allocatable_cpu || new.request_memory > row.allocatable_memory;
+    let fits = cpu + new.request_cpu <= row.allocatable_cpu + old.request_cpu
+        && memory + new.request_memory <= row.allocatable_memory + old.request_memory;
+    let status = match (never, fits) {
+        (true, _) => Some(ResizeStatus::Infeasible),
+        (false, false) => Some(ResizeStatus::Deferred),
+        (false, true) => None,
+    };
+    if let Some(m) = cx.machines_mut().pod_mut(pod) {
+        m.resize = status;
+    }
+    match status {
+        None => cx.submit(Client::Kubelet, Request::Resized { pod }),
+        Some(ResizeStatus::Deferred) => {
+            let again = cx.model().settings.resize_retry;
+            cx.after(again, engine::Event::Kubelet(Event::Resize(pod)));
+        }
+        Some(_) => {}
+    }
 }
 
 /// Marks the containers as stopped and gives the address back.

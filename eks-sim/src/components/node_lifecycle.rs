@@ -42,6 +42,10 @@ pub enum Event {
 pub struct NodeLifecycle {
     /// When each zone may taint its next node.
     next_taint: IdVec<Zone, SimTime>,
+    /// Nodes with a turn at their zone's rate.
+    queued: Vec<Id<Node>>,
+    /// Nodes that wait for the zone's rate to be more than nothing.
+    stopped: Vec<Id<Node>>,
     /// Nodes whose pods have eviction timers.
     evicting: Vec<Id<Node>>,
 }
@@ -55,9 +59,16 @@ impl NodeLifecycle {
     pub fn handle(&mut self, event: Event, cx: &mut Cx<'_>) {
         match event {
             Event::LeaseStops(n) => lease_stops(n, cx),
-            Event::Look(n) | Event::RetryNode(n) => self.look(n, cx),
+            Event::Look(n) => {
+                self.stopped.retain(|&s| s != n);
+                self.look(n, cx);
+            }
+            Event::RetryNode(n) => self.look(n, cx),
             Event::NodeChanged(n) => self.node_changed(n, cx),
-            Event::TaintDue(n) => taint_due(n, cx),
+            Event::TaintDue(n) => {
+                self.queued.retain(|&q| q != n);
+                taint_due(n, cx);
+            }
             Event::Evict(p) => evict(p, cx),
             Event::InstanceGone(n) => {
                 if cx.api().nodes[n].exists() {
@@ -95,7 +106,10 @@ impl NodeLifecycle {
             cx.submit(Client::NodeLifecycle, Request::SetNodeCondition { node, condition });
             return;
         }
-        if !row.has_taint(SystemTaint::UnreachableNoExecute) {
+        if !row.has_taint(SystemTaint::UnreachableNoSchedule) {
+            // The first steps were refused: take them again.
+            self.node_changed(node, cx);
+        } else if !row.has_taint(SystemTaint::UnreachableNoExecute) {
             self.queue_taint(node, cx);
         }
     }
@@ -132,13 +146,18 @@ impl NodeLifecycle {
     /// NoExecute taints go out at the zone's rate; not at all while every zone is wholly lost or
     /// a small zone is mostly lost (scheduler.md C2).
     fn queue_taint(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {
+        if self.queued.contains(&node) || self.stopped.contains(&node) {
+            return;
+        }
         let settings = &cx.model().settings;
         let zone = cx.cloud().instances[cx.api().nodes[node].instance].zone;
         let Some(per_second) = eviction_rate(zone, cx) else {
             // Look again: the zone's state may change.
+            self.stopped.push(node);
             cx.after(settings.node_monitor_period, wake(Event::Look(node)));
             return;
         };
+        self.queued.push(node);
         let gate = self.zone_gate(zone);
         let at = (*gate).max(cx.now());
         *gate = at + Span::from_secs_f64(1.0 / per_second);
@@ -240,9 +259,15 @@ fn collect_later(node: Id<Node>, cx: &mut Cx<'_>) {
 fn collect(pod: PodId, cx: &mut Cx<'_>) {
     let Some(p) = cx.api().pods.get(pod) else { return };
     let orphan = p.node.is_some_and(|n| !cx.api().nodes[n].exists());
+    let lost = p.node.is_some_and(|n| cx.api().nodes[n].condition == NodeCondition::Unknown);
+    let ready = p.is_ready();
     if orphan {
         cx.submit(Client::NodeLifecycle, Request::RemovePod { pod });
-    } else {
-        evict(pod, cx);
+        return;
     }
+    if lost && ready {
+        let report = PodReport::Unready;
+        cx.submit(Client::NodeLifecycle, Request::Report { pod, report });
+    }
+    evict(pod, cx);
 }

@@ -37,25 +37,9 @@ impl Volumes {
     }
 }
 
-/// Names of the pod's claims, with size class: (claim index, stable key).
+/// The pod's claims: position in its template, and the key of the volume.
 fn claims_of(pod: PodId, cx: &Cx<'_>) -> Vec<(usize, u64)> {
-    let Some(p) = cx.api().pods.get(pod) else { return Vec::new() };
-    let workload = cx.api().sets[p.set].workload;
-    let model = &cx.model().workloads[cx.api().workloads[workload].model];
-    cx.model().templates[p.template]
-        .claims
-        .iter()
-        .enumerate()
-        .map(|(i, claim)| {
-            let name = engine::draws::key_str(&claim.name);
-            let key = if claim.per_pod {
-                engine::draws::key(&[model.key, name, u64::from(p.ordinal)])
-            } else {
-                engine::draws::key(&[engine::draws::key_str(&model.namespace), name])
-            };
-            (i, key)
-        })
-        .collect()
+    cx.api().volumes_of(pod, cx.model())
 }
 
 fn attach(pod: PodId, cx: &mut Cx<'_>) {

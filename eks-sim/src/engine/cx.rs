@@ -3,7 +3,9 @@
 use super::agenda::Agenda;
 use super::draws::{Draws, Stream};
 use super::event::Event;
-use crate::units::{Dist, SimTime, Span};
+use crate::units::{Dist, Id, SimTime, Span};
+use crate::world::model::Template;
+use crate::world::shapes::{ContainerShape, Shape};
 use crate::world::{Api, Change, Client, Cloud, Machines, Model, Request, World};
 
 /// Requests on their way to the API server.
@@ -111,6 +113,16 @@ impl<'a> Cx<'a> {
     /// What machines do, for the component that owns the written part.
     pub const fn machines_mut(&mut self) -> &mut Machines {
         &mut self.world.machines
+    }
+    /// The shape of a template with these containers' requests and limits. Shapes are values: to
+    /// know one changes no object.
+    pub fn intern_shape(
+        &mut self,
+        template: Id<Template>,
+        containers: &[ContainerShape],
+    ) -> Id<Shape> {
+        let base = &self.model.templates[template];
+        self.world.api.shapes.intern(template, base, containers)
     }
     /// Everything, read-only.
     #[must_use]

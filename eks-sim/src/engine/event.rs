@@ -1,8 +1,8 @@
 //! The closed list of who can be woken. Each component owns its own enum.
 
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, faults, hpa, kubelet, node_lifecycle, scheduler,
-    traffic, user, volumes, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, faults, hpa, karpenter, kubelet, node_lifecycle,
+    scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
 };
 
 /// Something that happens to one component at one instant.
@@ -20,8 +20,12 @@ pub enum Event {
     NodeLifecycle(node_lifecycle::Event),
     /// HPA controller.
     Hpa(hpa::Event),
+    /// VerticalPodAutoscaler.
+    Vpa(vpa::Event),
     /// Cluster Autoscaler.
     ClusterAutoscaler(cluster_autoscaler::Event),
+    /// Karpenter.
+    Karpenter(karpenter::Event),
     /// EC2 and its Auto Scaling groups.
     Ec2(ec2::Event),
     /// VPC CNI daemons.
@@ -49,7 +53,9 @@ impl Event {
             Self::Workloads(_) => "workload-controllers",
             Self::NodeLifecycle(_) => "node-lifecycle",
             Self::Hpa(_) => "horizontal-pod-autoscaler",
+            Self::Vpa(_) => "vertical-pod-autoscaler",
             Self::ClusterAutoscaler(_) => "cluster-autoscaler",
+            Self::Karpenter(_) => "karpenter",
             Self::Ec2(_) => "ec2",
             Self::VpcCni(_) => "vpc-cni",
             Self::Volumes(_) => "volumes",

@@ -8,8 +8,9 @@ use super::event::Event;
 use super::watch::fan_out;
 use crate::components::{
     cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
-    hpa::HpaController, kubelet::Kubelets, node_lifecycle::NodeLifecycle, scheduler::Scheduler,
-    traffic::Traffic, user::User, volumes::Volumes, vpc_cni::VpcCni, workloads::Workloads,
+    hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, node_lifecycle::NodeLifecycle,
+    scheduler::Scheduler, traffic::Traffic, user::User, volumes::Volumes, vpa::Vpa,
+    vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
 use crate::units::SimTime;
@@ -34,6 +35,8 @@ pub struct View<'a> {
     pub hpa: &'a HpaController,
     /// Cluster Autoscaler, for its reasons.
     pub cluster_autoscaler: &'a ClusterAutoscaler,
+    /// Karpenter, for its reasons.
+    pub karpenter: &'a Karpenter,
 }
 
 /// No observer at all.
@@ -53,6 +56,7 @@ pub struct Sim {
     digest: Digest,
     events: u64,
     at_instant: (SimTime, u64),
+    started: bool,
     components: Components,
 }
 
@@ -64,7 +68,9 @@ struct Components {
     workloads: Workloads,
     node_lifecycle: NodeLifecycle,
     hpa: HpaController,
+    vpa: Vpa,
     cluster_autoscaler: ClusterAutoscaler,
+    karpenter: Karpenter,
     ec2: Ec2,
     vpc_cni: VpcCni,
     traffic: Traffic,
@@ -85,7 +91,9 @@ impl Sim {
             workloads: Workloads::new(&model),
             node_lifecycle: NodeLifecycle::default(),
             hpa: HpaController::new(&model),
+            vpa: Vpa::new(&model),
             cluster_autoscaler: ClusterAutoscaler::new(&model),
+            karpenter: Karpenter::new(&model),
             ec2: Ec2::default(),
             vpc_cni: VpcCni::new(&model),
             traffic: Traffic::new(&model),
@@ -103,14 +111,24 @@ impl Sim {
             digest: Digest::default(),
             events: 0,
             at_instant: (SimTime::ZERO, 0),
+            started: false,
             components,
         }
     }
 
     /// Runs to the end of the scenario. A bound that is reached ends the run with a diagnosis.
     pub fn run(&mut self, observer: &mut impl Observer) -> Option<Diagnosis> {
-        self.start(observer);
-        let end = SimTime::ZERO + self.model.duration;
+        self.run_until(SimTime::NEVER, observer)
+    }
+
+    /// Runs until everything up to `until`, or to the end of the scenario, has happened. Further
+    /// calls, of a clone too, go on from there as if there had been no stop.
+    pub fn run_until(&mut self, until: SimTime, observer: &mut impl Observer) -> Option<Diagnosis> {
+        if !self.started {
+            self.started = true;
+            self.start(observer);
+        }
+        let end = until.min(SimTime::ZERO + self.model.duration);
         while let Some((now, event)) = self.agenda.pop_until(end) {
             if let Some(bound) = self.bound_reached(now) {
                 return Some(self.diagnose(now, event, bound));
@@ -135,7 +153,9 @@ impl Sim {
         c.control_plane.create_initial_objects(cx);
         c.workloads.start(cx);
         c.hpa.start(cx);
+        c.vpa.start(cx);
         c.cluster_autoscaler.start(cx);
+        c.karpenter.start(cx);
         c.faults.start(cx);
         c.user.start(cx);
         self.publish(now, observer);
@@ -153,7 +173,9 @@ impl Sim {
             Event::Workloads(e) => c.workloads.handle(e, cx),
             Event::NodeLifecycle(e) => c.node_lifecycle.handle(e, cx),
             Event::Hpa(e) => c.hpa.handle(e, cx),
+            Event::Vpa(e) => c.vpa.handle(e, cx),
             Event::ClusterAutoscaler(e) => c.cluster_autoscaler.handle(e, cx),
+            Event::Karpenter(e) => c.karpenter.handle(e, cx),
             Event::Ec2(e) => c.ec2.handle(e, cx),
             Event::VpcCni(e) => c.vpc_cni.handle(e, cx),
             Event::Volumes(e) => c.volumes.handle(e, cx),
@@ -171,6 +193,7 @@ impl Sim {
             scheduler: &self.components.scheduler,
             hpa: &self.components.hpa,
             cluster_autoscaler: &self.components.cluster_autoscaler,
+            karpenter: &self.components.karpenter,
         };
         for change in &self.changes {
             self.digest.change(now, change);
@@ -184,6 +207,12 @@ impl Sim {
                 self.world.api.forget_pod(pod);
             }
         }
+    }
+
+    /// Karpenter, for its reasons.
+    #[must_use]
+    pub const fn karpenter(&self) -> &Karpenter {
+        &self.components.karpenter
     }
 
     fn bound_reached(&mut self, now: SimTime) -> Option<&'static str> {
@@ -227,6 +256,18 @@ impl Sim {
     #[must_use]
     pub const fn events(&self) -> u64 {
         self.events
+    }
+    /// What an observer may look at, between two calls of [`Sim::run_until`].
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        View {
+            world: &self.world,
+            model: &self.model,
+            scheduler: &self.components.scheduler,
+            hpa: &self.components.hpa,
+            cluster_autoscaler: &self.components.cluster_autoscaler,
+            karpenter: &self.components.karpenter,
+        }
     }
     /// The state.
     #[must_use]

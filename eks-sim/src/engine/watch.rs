@@ -4,8 +4,8 @@
 use super::draws;
 use super::event::Event;
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, hpa, kubelet, node_lifecycle, scheduler, traffic, user,
-    volumes, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, hpa, karpenter, kubelet, node_lifecycle, scheduler,
+    traffic, user, volumes, vpa, vpc_cni, workloads,
 };
 use crate::units::{Id, Span};
 use crate::world::{Change, Client, Model, PodId, Request, Set, World};
@@ -17,10 +17,23 @@ pub(super) fn fan_out(
     model: &Model,
     push: &mut impl FnMut(Span, Event),
 ) {
-    let watch = model.settings.watch_delay;
     if model.cluster_autoscaler.is_some() {
-        fan_out_autoscaler(change, world, watch, push);
+        fan_out_autoscaler(change, world, model.settings.watch_delay, push);
     }
+    if model.karpenter.is_some() {
+        fan_out_karpenter(change, world, model, push);
+    }
+    fan_out_objects(change, world, model, push);
+}
+
+/// The part of [`fan_out`] about pods, workloads and nodes.
+fn fan_out_objects(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    let watch = model.settings.watch_delay;
     match change {
         Change::PodCreated(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodAdded(p)));
@@ -60,6 +73,15 @@ pub(super) fn fan_out(
                 push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
             }
         }
+        Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
+        Change::PodResized(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodResized(p)));
+            push(Span::ZERO, Event::Traffic(traffic::Event::PodResized(p)));
+        }
+        Change::PodOomKilled(p) => {
+            push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
+            push(watch, Event::Vpa(vpa::Event::OomKilled(p)));
+        }
         Change::JobFinished(w, _) => {
             push(watch, Event::Workloads(workloads::Event::JobFinished(w)));
         }
@@ -85,6 +107,10 @@ pub(super) fn fan_out(
         }
         Change::WorkloadCreated(w) | Change::WorkloadScaled(w, _) => {
             push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
+            let row = &model.workloads[world.api.workloads[w].model];
+            if let (Change::WorkloadCreated(_), Some(_)) = (change, row.vpa) {
+                push(watch, Event::Vpa(vpa::Event::WorkloadCreated(w)));
+            }
             if let Change::WorkloadCreated(_) = change
                 && let Some(h) = world.api.workloads[w].hpa
             {
@@ -125,6 +151,42 @@ pub(super) fn fan_out(
         }
         _ => fan_out_cloud(change, world, model, push),
     }
+}
+
+/// What Karpenter is told.
+fn fan_out_karpenter(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    use karpenter::Event as K;
+    let watch = model.settings.watch_delay;
+    let (delay, event) = match change {
+        Change::PodUnschedulable(p) => (watch, K::PodPending(p)),
+        Change::PodBound(p)
+        | Change::PodDeleting(p, _)
+        | Change::PodSucceeded(p)
+        | Change::PodFailed(p)
+        | Change::PodDeleted(p) => (watch, K::PodMoved(p)),
+        // DaemonSet pods that come up may end a node's start.
+        Change::PodReady(p) => {
+            let Some(pod) = world.api.pods.get(p) else { return };
+            match pod.node.filter(|_| model.templates[pod.template].daemon) {
+                Some(node) => (watch, K::NodeChanged(node)),
+                None => return,
+            }
+        }
+        Change::NodeRegistered(n)
+        | Change::NodeConditionChanged(n)
+        | Change::NodeTainted(n, _, _) => (watch, K::NodeChanged(n)),
+        Change::NodeDeleted(n) => (watch, K::NodeGone(n)),
+        Change::InstanceTerminated(i) => (Span::ZERO, K::InstanceGone(i)),
+        Change::SpotNotice(i) => (Span::ZERO, K::SpotNotice(i)),
+        Change::FleetAnswered(f) => (Span::ZERO, K::Answered(f)),
+        _ => return,
+    };
+    push(delay, Event::Karpenter(event));
 }
 
 /// The part of [`fan_out`] about AWS, load and faults.
@@ -283,15 +345,21 @@ fn refused(
         Request::Nominate { pod, .. } => {
             push(retry, Event::Scheduler(scheduler::Event::Retry(pod)))
         }
+        Request::Report { pod, .. } if client == Client::NodeLifecycle => {
+            push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryPod(pod)));
+        }
         Request::Report { pod, report } => {
             push(retry, Event::Kubelet(kubelet::Event::Report(pod, report)));
         }
-        Request::ScaleWorkload { .. } => {}
+        Request::ScaleWorkload { .. }
+        | Request::RecommendVpa { .. }
+        | Request::ResizePod { .. } => {}
+        Request::Resized { pod } => push(retry, Event::Kubelet(kubelet::Event::Resize(pod))),
         Request::CreateSet { workload, .. } | Request::FinishJob { job: workload, .. } => {
             push(retry, Event::Workloads(workloads::Event::WorkloadFailed(workload)));
         }
         Request::CreateJob { cron } => {
-            push(retry, Event::Workloads(workloads::Event::CronDue(cron)))
+            push(retry, Event::Workloads(workloads::Event::CronFailed(cron)))
         }
         Request::RegisterNode { instance } => {
             push(retry, Event::Ec2(ec2::Event::Register(instance)));
@@ -343,6 +411,11 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
         Request::DeleteNode { node } => draws::key(&[14, u64::from(node.raw())]),
         Request::CreateJob { cron } => draws::key(&[15, u64::from(cron.raw())]),
         Request::FinishJob { job, .. } => draws::key(&[16, u64::from(job.raw())]),
+        Request::RecommendVpa { vpa, shape } => {
+            draws::key(&[22, u64::from(vpa.raw()), u64::from(shape.raw())])
+        }
+        Request::ResizePod { pod: p, shape } => draws::key(&[23, pod(p), u64::from(shape.raw())]),
+        Request::Resized { pod: p } => draws::key(&[24, pod(p)]),
         Request::ReportImages { node } => draws::key(&[21, u64::from(node.raw())]),
         Request::ReviveSet { set } => draws::key(&[17, u64::from(set.raw())]),
         Request::DeleteSet { set } => draws::key(&[18, u64::from(set.raw())]),

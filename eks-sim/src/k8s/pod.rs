@@ -88,6 +88,16 @@ pub struct PodSpec {
     pub security_context: Option<SecurityContext>,
 }
 
+/// What a resize in place does to a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerResizePolicy {
+    /// `cpu` or `memory`.
+    pub resource_name: String,
+    /// `NotRequired` or `RestartContainer`.
+    pub restart_policy: String,
+}
+
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -110,6 +120,8 @@ pub struct Container {
     pub startup_probe: Option<Probe>,
     /// `Always` on an init container makes it a sidecar.
     pub restart_policy: Option<String>,
+    /// What a resize in place does to the container.
+    pub resize_policy: Vec<ContainerResizePolicy>,
     /// Mounted volumes.
     pub volume_mounts: Vec<VolumeMount>,
     /// Life-cycle hooks.

@@ -206,7 +206,7 @@ pub const METRICS: &[MetricDef] = &[
         "s",
         Lower,
         &[Stat::Mean, Stat::Max],
-        "after each fault: until the served share of all entry Services is back above 99.9 % for good before the next fault; the rest of the run if it never is; 0 if it never fell"
+        "after each fault: until the served share of all entry Services is back above 99.9 % and stays there for five minutes, dips shorter than five seconds aside; the rest of the run (or until the next fault) if it never does; 0 if it never fell"
     ),
     metric!("jobs_succeeded", "jobs", Higher, &[], "Jobs that completed"),
     metric!("jobs_failed", "jobs", Lower, &[], "Jobs that failed"),

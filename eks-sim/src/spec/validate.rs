@@ -141,6 +141,7 @@ fn cluster(scenario: &Scenario, c: &mut Checker<'_, '_>) {
         "metrics-server",
         "aws-ebs-csi-driver",
         "eks-pod-identity-agent",
+        "karpenter",
     ];
     for (i, addon) in cluster.addons.iter().enumerate() {
         c.one_of(&format!("{at}.addons.{i}"), addon, &addons);

@@ -1,8 +1,9 @@
 //! Facts ([`Change`]) and wishes ([`Request`]).
 
 use super::cloud::{Fleet, Instance, LaunchFailure};
-use super::model::{BudgetModel, CronModel, GroupModel, ServiceModel, SubnetModel, Zone};
+use super::model::{BudgetModel, CronModel, GroupModel, ServiceModel, SubnetModel, VpaModel, Zone};
 use super::nodes::SystemTaint;
+use super::shapes::Shape;
 use super::{Hpa, Node, NodeCondition, PodId, Set, Workload};
 use crate::units::Id;
 
@@ -35,11 +36,13 @@ pub enum Client {
     Kubelet,
     /// The user who applies the manifests.
     User,
+    /// VerticalPodAutoscaler.
+    Vpa,
 }
 
 impl Client {
     /// Number of clients.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
     /// Position in tables.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -62,6 +65,7 @@ impl Client {
             Self::Karpenter => "karpenter",
             Self::Kubelet => "kubelet",
             Self::User => "kubectl",
+            Self::Vpa => "vertical-pod-autoscaler",
         }
     }
 }
@@ -81,6 +85,8 @@ pub enum PodReport {
     Failed,
     /// A container restarted.
     Restarted,
+    /// A container was killed for its memory.
+    OomKilled,
 }
 
 /// A write that somebody asks the API server for.
@@ -213,6 +219,25 @@ pub enum Request {
         /// Node.
         node: Id<Node>,
     },
+    /// Write a VPA's recommendation.
+    RecommendVpa {
+        /// VPA.
+        vpa: Id<VpaModel>,
+        /// What new pods get.
+        shape: Id<Shape>,
+    },
+    /// Resize a pod in place.
+    ResizePod {
+        /// Pod.
+        pod: PodId,
+        /// Size.
+        shape: Id<Shape>,
+    },
+    /// Report that a pod has been resized.
+    Resized {
+        /// Pod.
+        pod: PodId,
+    },
     /// Create a Job of a CronJob.
     CreateJob {
         /// CronJob.
@@ -252,6 +277,8 @@ pub enum Reason {
     Drained,
     /// Karpenter drains its node.
     NodeDisrupted,
+    /// Its requests are far from the VPA's recommendation.
+    VpaEviction,
 }
 
 impl Reason {
@@ -284,6 +311,7 @@ impl Reason {
             Self::SpotInterruption => "SpotInterruption",
             Self::Drained => "EvictionByEvictionAPI",
             Self::NodeDisrupted => "Disrupted",
+            Self::VpaEviction => "EvictedByVPA",
         }
     }
 }
@@ -311,6 +339,14 @@ pub enum Change {
     PodUnready(PodId),
     /// A container of a pod restarted.
     PodRestarted(PodId),
+    /// A container of a pod was killed for its memory.
+    PodOomKilled(PodId),
+    /// A pod is to be resized in place.
+    PodResizing(PodId),
+    /// A pod has a new size.
+    PodResized(PodId),
+    /// A VPA recommends something else.
+    VpaRecommended(Id<VpaModel>),
     /// A pod ended well.
     PodSucceeded(PodId),
     /// A pod ended badly.

@@ -102,6 +102,8 @@ pub struct Group {
     pub failing_since: Option<SimTime>,
     /// Why the last launch was refused.
     pub failure: Option<LaunchFailure>,
+    /// When a refused launch is tried again, if that is to come.
+    pub retry: SimTime,
 }
 
 /// Why EC2 refuses a launch.

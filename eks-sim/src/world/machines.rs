@@ -3,6 +3,7 @@
 use super::model::{ImageModel, ServiceModel, Zone};
 use super::{Node, PodId};
 use crate::policy::traffic::Flow;
+use crate::policy::vpa::ResizeStatus;
 use crate::units::{Id, IdVec, SimTime};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -39,6 +40,12 @@ pub struct MachinePod {
     pub refusals: u32,
     /// Capacity in cores it can use for requests.
     pub cores: f64,
+    /// When its containers started last.
+    pub container_started: SimTime,
+    /// How often they were killed for their memory.
+    pub kills: u16,
+    /// A resize that waits or cannot be done.
+    pub resize: Option<ResizeStatus>,
     /// When it began to serve requests; `NEVER` while it does not.
     pub serving_since: SimTime,
 }
@@ -181,6 +188,9 @@ impl Machines {
             addressed: SimTime::NEVER,
             refusals: 0,
             cores: 0.0,
+            container_started: SimTime::NEVER,
+            kills: 0,
+            resize: None,
             serving_since: SimTime::NEVER,
         });
     }

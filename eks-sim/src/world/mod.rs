@@ -12,9 +12,11 @@ pub mod nodes;
 pub mod owners;
 pub mod pods;
 pub mod settings;
+pub mod shapes;
 pub mod steps;
 pub mod table;
 pub mod trace;
+pub mod usage;
 
 pub use change::{Change, Client, PodReport, Reason, Request};
 pub use cloud::Cloud;
@@ -45,8 +47,10 @@ pub struct World {
 impl World {
     /// The empty state that components fill at the start.
     #[must_use]
-    pub fn new(_: &Model) -> Self {
-        Self::default()
+    pub fn new(model: &Model) -> Self {
+        let mut world = Self::default();
+        world.api.vpas = model.vpas.iter().map(|_| None).collect();
+        world
     }
 }
 
@@ -63,6 +67,10 @@ pub struct Api {
     pub workloads: IdVec<Workload, Workload>,
     /// What owns pods directly: ReplicaSets, and the other workloads themselves.
     pub sets: IdVec<Set, Set>,
+    /// What each VerticalPodAutoscaler gives new pods.
+    pub vpas: IdVec<model::VpaModel, Option<crate::units::Id<shapes::Shape>>>,
+    /// Sizes of pods that differ from their template.
+    pub shapes: shapes::Shapes,
     /// HorizontalPodAutoscalers' state.
     pub hpas: IdVec<Hpa, Hpa>,
     /// Evictions granted within the last two minutes (`disruptedPods` of the budgets).

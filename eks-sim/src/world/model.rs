@@ -57,6 +57,8 @@ pub struct Model {
     pub templates: IdVec<Template, Template>,
     /// Workloads that exist from the start.
     pub workloads: IdVec<WorkloadModel, WorkloadModel>,
+    /// Changes of replicas by hand: when, what, how many.
+    pub scalings: Vec<(SimTime, Id<WorkloadModel>, u32)>,
     /// CronJobs.
     pub cron_jobs: IdVec<CronModel, CronModel>,
     /// Services.
@@ -65,6 +67,10 @@ pub struct Model {
     pub service_order: Vec<Id<ServiceModel>>,
     /// HPAs.
     pub hpas: IdVec<HpaModel, HpaModel>,
+    /// Custom and external metrics.
+    pub metrics: Vec<MetricModel>,
+    /// VPAs.
+    pub vpas: IdVec<VpaModel, VpaModel>,
     /// Disruption budgets.
     pub budgets: IdVec<BudgetModel, BudgetModel>,
     /// Faults that the scenario sets.
@@ -249,6 +255,8 @@ pub struct Template {
     pub request_memory: Bytes,
     /// CPU limit: the sum over containers, if all have one.
     pub limit_cpu: Option<MilliCpu>,
+    /// Memory limit: the sum over containers, if all have one.
+    pub limit_memory: Option<Bytes>,
     /// Priority.
     pub priority: i32,
     /// Uses the node's network.
@@ -275,6 +283,10 @@ pub struct Template {
     pub idle_cpu: MilliCpu,
     /// Memory of an idle pod.
     pub idle_memory: Bytes,
+    /// Bytes a second by which its memory grows while its containers run.
+    pub memory_growth: f64,
+    /// Some container has the resize policy RestartContainer.
+    pub restarts_on_resize: bool,
     /// How long an unreachable node is tolerated; `None` is for ever.
     pub unreachable_toleration: Option<Span>,
     /// Time from container start until it can serve, if set.
@@ -388,6 +400,8 @@ pub struct WorkloadModel {
     pub replicas: u32,
     /// `minReadySeconds`.
     pub min_ready: Span,
+    /// The VPA that sizes its pods.
+    pub vpa: Option<Id<VpaModel>>,
     /// Whether it is one of the cluster's add-ons.
     pub addon: bool,
 }
@@ -487,6 +501,48 @@ pub struct HpaModel {
     /// The object.
     pub object: k8s::HorizontalPodAutoscaler,
     /// What it scales.
+    pub target: Id<WorkloadModel>,
+}
+
+/// A custom or external metric.
+#[derive(Clone, Debug)]
+pub struct MetricModel {
+    /// Name.
+    pub name: String,
+    /// Where its values come from.
+    pub source: MetricSource,
+}
+
+/// Where the values of a metric come from.
+#[derive(Clone, Debug)]
+pub enum MetricSource {
+    /// Thousandths from each time on, and their age when they are read.
+    Values(Vec<(SimTime, i64)>, Span),
+    /// A Service.
+    Service(Id<ServiceModel>, Measure),
+}
+
+/// What a metric tells of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Requests that reach it, per second.
+    RequestsPerSecond,
+    /// Requests that wait.
+    Waiting,
+    /// Mean time in the system.
+    LatencySeconds,
+}
+
+/// A VerticalPodAutoscaler.
+#[derive(Clone, Debug)]
+pub struct VpaModel {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// The object.
+    pub object: k8s::VerticalPodAutoscaler,
+    /// What it sizes.
     pub target: Id<WorkloadModel>,
 }
 

@@ -151,7 +151,7 @@ impl Api {
         let mut sum = (MilliCpu::ZERO, Bytes::ZERO);
         for &pod in &self.nodes[node].pods {
             if let Some(p) = self.pods.get(pod) {
-                let t = &model.templates[p.template];
+                let t = self.size_of(p, model);
                 sum.0 += t.request_cpu;
                 sum.1 += t.request_memory;
             }

@@ -1,10 +1,12 @@
 //! Pods, as etcd holds them.
 
-use super::model::Template;
+use super::model::{ClaimModel, Template};
 use super::owners::Set;
+use super::shapes::Shape;
 use super::table::Handle;
-use super::{Api, Node};
-use crate::units::{Id, SimTime};
+use super::{Api, Model, Node};
+use crate::units::key::{key, key_str};
+use crate::units::{Id, SimTime, Span};
 
 /// Reference to a pod.
 pub type PodId = Handle<Pod>;
@@ -65,6 +67,12 @@ pub struct Pod {
     pub counted: bool,
     /// Gone; the row is only kept until everybody has heard of it.
     pub detached: bool,
+    /// Its size, if it differs from the template's.
+    pub shape: Option<Id<Shape>>,
+    /// The size it is being resized to.
+    pub resizing: Option<Id<Shape>>,
+    /// The last time a container was killed for its memory, and how long it had run.
+    pub last_oom: Option<(SimTime, Span)>,
 }
 
 impl Pod {
@@ -133,11 +141,35 @@ impl Api {
             disruption_target: false,
             counted: false,
             detached: false,
+            shape: None,
+            resizing: None,
+            last_oom: None,
         });
         if new.listed {
             self.sets[new.set].pods.push(pod);
         }
         pod
+    }
+
+    /// The pod's claims: position in its template, and the key of the volume.
+    #[must_use]
+    pub fn volumes_of(&self, pod: PodId, model: &Model) -> Vec<(usize, u64)> {
+        let Some(p) = self.pods.get(pod) else { return Vec::new() };
+        let claims = &model.templates[p.template].claims;
+        if claims.is_empty() {
+            return Vec::new();
+        }
+        let workload = self.sets[p.set].workload;
+        let owner = &model.workloads[self.workloads[workload].model];
+        let volume = |claim: &ClaimModel| {
+            let name = key_str(&claim.name);
+            if claim.per_pod {
+                key(&[owner.key, name, u64::from(p.ordinal)])
+            } else {
+                key(&[key_str(&owner.namespace), name])
+            }
+        };
+        claims.iter().map(volume).enumerate().collect()
     }
 
     /// Writes the binding. Returns whether the pod could be bound.

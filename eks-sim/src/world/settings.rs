@@ -28,6 +28,8 @@ pub struct Settings {
     pub node_status_period: Span,
     /// `kubelet.node_status_max_images`.
     pub node_status_max_images: usize,
+    /// Times of Karpenter's loops.
+    pub karpenter: KarpenterSettings,
     /// `failure.etcd_member_replace`.
     pub etcd_repair: Dist,
     /// `failure.api_server_replace`.
@@ -50,6 +52,8 @@ pub struct Settings {
     pub restart_backoff: Span,
     /// `kubelet.restart_backoff_max`.
     pub restart_backoff_max: Span,
+    /// `kubelet.resize_retry`.
+    pub resize_retry: Span,
     /// `image.check`: asking the registry about a cached image.
     pub image_check: Span,
     /// `image.registry_latency`.
@@ -110,6 +114,10 @@ pub struct Settings {
     pub hpa_cpu_initialization: Span,
     /// `hpa.initial_readiness_delay`.
     pub hpa_initial_readiness_delay: Span,
+    /// `vpa.recommender_interval`.
+    pub vpa_recommender_period: Span,
+    /// `vpa.updater_interval`.
+    pub vpa_updater_period: Span,
     /// `metrics_server.resolution`.
     pub scrape_period: Span,
     /// `job.sync_batch`.
@@ -118,6 +126,17 @@ pub struct Settings {
     pub ebs: [Dist; 4],
     /// `ebs_csi.force_detach_wait`.
     pub force_detach: Span,
+}
+
+/// Times of Karpenter's loops.
+#[derive(Clone, Copy, Debug)]
+pub struct KarpenterSettings {
+    /// `karpenter.disruption_poll`.
+    pub disruption_poll: Span,
+    /// `karpenter.disruption_repeat`.
+    pub disruption_repeat: Span,
+    /// `karpenter.pod_requeue`.
+    pub pod_requeue: Span,
 }
 
 impl Settings {
@@ -155,6 +174,11 @@ impl Settings {
             node_status_period: d.span("kubelet.node_status_update_frequency"),
             node_status_max_images: usize::try_from(d.i64("kubelet.node_status_max_images"))
                 .unwrap_or(50),
+            karpenter: KarpenterSettings {
+                disruption_poll: d.span("karpenter.disruption_poll"),
+                disruption_repeat: d.span("karpenter.disruption_repeat"),
+                pod_requeue: d.span("karpenter.pod_requeue"),
+            },
             etcd_repair: dist(d, "failure.etcd_member_replace")?,
             api_server_repair: dist(d, "failure.api_server_replace")?,
             scheduler_cycle: d.span("scheduler.cycle_time"),
@@ -166,6 +190,7 @@ impl Settings {
             container_stop: dist(d, "pod.stop_on_sigterm")?,
             restart_backoff: d.span("kubelet.restart_backoff_initial"),
             restart_backoff_max: d.span("kubelet.restart_backoff_max"),
+            resize_retry: d.span("kubelet.resize_retry"),
             image_check: d.span("image.check"),
             image_pull_overhead: dist(d, "image.registry_latency")?,
             image_pull_factor: dist(d, "image.pull_rate_variation")?,
@@ -203,6 +228,8 @@ impl Settings {
             hpa_downscale_stabilization: d.span("hpa.downscale_stabilization"),
             hpa_cpu_initialization: d.span("hpa.cpu_initialization_period"),
             hpa_initial_readiness_delay: d.span("hpa.initial_readiness_delay"),
+            vpa_recommender_period: d.span("vpa.recommender_interval"),
+            vpa_updater_period: d.span("vpa.updater_interval"),
             scrape_period: d.span("metrics_server.resolution"),
             job_sync: d.span("job.sync_batch"),
             ebs: [

@@ -40,7 +40,7 @@ spec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]{service}}}
 }
 
 /// The model of manifests and the body of a scenario.
-fn model(name: &str, manifests: &str, spec: &str) -> Arc<Model> {
+pub(crate) fn model(name: &str, manifests: &str, spec: &str) -> Arc<Model> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).expect("a folder for the test");
     std::fs::write(folder.join("app.yaml"), manifests).expect("a file for the test");
@@ -51,7 +51,7 @@ metadata: {{name: {name}}}
 spec:
   manifests: [app.yaml]
   cluster:
-    nodeGroups: [{{name: main, instanceTypes: [m6i.4xlarge], min: 3, max: 3, desired: 3}}]
+    nodeGroups: [{{name: main, instanceTypes: [m6i.4xlarge], minSize: 3, maxSize: 3, desiredSize: 3}}]
 {spec}"
     );
     let loaded = eks_sim::spec::load_scenario_text("test", &text, &folder, &[])
@@ -228,7 +228,8 @@ fn repeated_calls_multiply_in_overload_and_stop_after_it() {
     struct Most(f64, eks_sim::units::Id<eks_sim::world::model::ServiceModel>);
     impl Observer for Most {
         fn observe(&mut self, now: SimTime, change: &Change, view: &View<'_>) {
-            if matches!(change, Change::LoadChanged(_)) && now.secs_f64() > 660.0 {
+            if matches!(change, Change::LoadChanged(_)) && (605.0..1199.0).contains(&now.secs_f64())
+            {
                 self.0 = self.0.max(view.world.machines.load[self.1].offered);
             }
         }
@@ -288,11 +289,11 @@ fn a_load_balancer_registers_its_targets_first() {
 #[test]
 fn a_day_costs_few_events_whatever_the_number_of_requests() {
     let mut events = Vec::new();
-    for rate in [10.0, 10_000.0] {
+    for rate in [10.0_f64, 10_000.0] {
         let (mut manifests, mut spec) = (String::new(), "  duration: 24h\n  traffic:\n".to_owned());
         for i in 0..12 {
             manifests += &app(&format!("s{i}"), 3, "100m", "");
-            let cpu = 30.0 / rate;
+            let cpu: f64 = 30.0 / rate;
             writeln!(
                 spec,
                 "  - to: Service/s{i}
@@ -313,4 +314,43 @@ fn a_day_costs_few_events_whatever_the_number_of_requests() {
     }
     assert!(events[0] < 30_000, "{events:?}");
     assert!(events[1] < events[0] + events[0] / 4, "{events:?}");
+}
+
+#[test]
+fn hpas_read_custom_and_external_metrics() {
+    let metric = |kind: &str, name: &str, value: u32| {
+        format!(
+            "{{type: {kind}, {}: {{metric: {{name: {name}}}, \
+             target: {{type: AverageValue, averageValue: {value}}}}}}}",
+            kind.to_lowercase()
+        )
+    };
+    for (metric, want) in
+        [(metric("External", "queue", 50), vec![2, 10]), (metric("Pods", "requests", 40), vec![6])]
+    {
+        let hpa = format!(
+            "apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {{name: web}}
+spec:
+  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: web}}
+  minReplicas: 1
+  maxReplicas: 20
+  behavior: {{scaleUp: {{policies: [{{type: Pods, value: 20, periodSeconds: 15}}]}}}}
+  metrics: [{metric}]
+"
+        );
+        let spec = "  duration: 20m
+  metrics:
+  - {name: queue, values: [{at: 0s, value: 60}, {at: 10m, value: 500}], delay: 30s}
+  - {name: requests, of: Service/web}
+  traffic:
+  - to: Service/web
+    rate: {constant: 240/s}
+";
+        let model = model("custom", &(app("web", 1, "100m", "") + &hpa), spec);
+        let (mut sim, mut seen) = (Sim::new(model, 0), Scalings::default());
+        sim.run(&mut seen);
+        assert_eq!(seen.0, want, "{metric}");
+    }
 }

@@ -5,3 +5,4 @@ mod golden;
 mod load;
 mod spec_broken;
 mod spec_real;
+mod vpa;

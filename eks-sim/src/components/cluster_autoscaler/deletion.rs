@@ -12,13 +12,6 @@ use crate::world::cloud::InstanceState;
 use crate::world::nodes::SystemTaint;
 use crate::world::{Change, Client, Node, PodId, Reason, Request};
 
-/// Pause between attempts to evict a pod (`actuation/drain.go`, DefaultEvictionRetryTime).
-const EVICTION_RETRY: Span = Span::from_secs(10);
-/// Pause between looks whether the pods are gone (`drain.go`).
-const POLL: Span = Span::from_secs(5);
-/// Time that pods get beyond their grace (`drain.go`, DefaultPodEvictionHeadroom).
-const HEADROOM: Span = Span::from_secs(30);
-
 /// A node that is being removed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deletion {
@@ -145,7 +138,7 @@ impl Active {
                     evict(&daemons(node, cx), cx);
                 }
                 evict(&self.stubborn(node, cx), cx);
-                Stage::Evicting { since: now, retry: now + EVICTION_RETRY }
+                Stage::Evicting { since: now, retry: now + self.constants.eviction_retry }
             }
             Stage::Evicting { since, retry } => {
                 let left = self.stubborn(node, cx);
@@ -155,7 +148,7 @@ impl Active {
                     return self.fail(node, cx);
                 } else if now >= retry {
                     evict(&left, cx);
-                    Stage::Evicting { since, retry: now + EVICTION_RETRY }
+                    Stage::Evicting { since, retry: now + self.constants.eviction_retry }
                 } else {
                     Stage::Evicting { since, retry }
                 }
@@ -168,12 +161,12 @@ impl Active {
             if self.movable(node, cx).is_empty() {
                 return self.terminate(at, cx);
             }
-            if now >= since + Span::from_secs(grace) + HEADROOM {
+            if now >= since + Span::from_secs(grace) + self.constants.headroom {
                 return self.fail(node, cx);
             }
         }
         if stage != Stage::Terminating {
-            Self::again(node, POLL, cx);
+            Self::again(node, self.constants.drain_poll, cx);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Node groups: template nodes, counts for the registry, launches that failed.
 
 use super::mirror::Mirror;
-use super::settings::TemplateFacts;
+use super::settings::{Constants, TemplateFacts};
 use super::{Active, wake};
 use crate::engine::Cx;
 use crate::k8s::{self, ResourceList};
@@ -17,12 +17,6 @@ use crate::world::cloud::InstanceState;
 use crate::world::model::{GroupModel, WorkloadKind};
 use crate::world::nodes::SystemTaint;
 use crate::world::{Change, Node, NodeCondition};
-
-/// Pods of a node made up from a launch template (`aws_manager.go`, buildNodeFromTemplate).
-const TEMPLATE_PODS: i64 = 110;
-/// How long a node must be ready before it stands for its group (`processors/nodeinfosprovider`,
-/// stabilizationDelay).
-const STABILIZATION: Span = Span::from_secs(60);
 
 /// A group's template node.
 #[derive(Clone, Debug)]
@@ -41,15 +35,18 @@ pub(super) struct NodeTemplate {
 pub(super) fn provider_templates(
     mirror: &mut Mirror,
     facts: &[TemplateFacts],
+    constants: &Constants,
     cx: &Cx<'_>,
 ) -> Vec<NodeTemplate> {
     let groups = cx.model().groups.iter();
-    groups.map(|(_, g)| template(provider_node(g, cx), None, mirror, facts, cx)).collect()
+    groups
+        .map(|(_, g)| template(provider_node(g, constants, cx), None, mirror, facts, cx))
+        .collect()
 }
 
 /// The node that the AWS provider makes up: allocatable is the whole machine, the zone that of
 /// the first subnet.
-fn provider_node(group: &GroupModel, cx: &Cx<'_>) -> k8s::Node {
+fn provider_node(group: &GroupModel, constants: &Constants, cx: &Cx<'_>) -> k8s::Node {
     let Some(first) = group.types.first() else { return k8s::Node::default() };
     let mut node = first.node.clone();
     let capacity = &mut node.status.capacity;
@@ -59,7 +56,7 @@ fn provider_node(group: &GroupModel, cx: &Cx<'_>) -> k8s::Node {
     if let Some(memory) = first.instance_type.memory {
         capacity.insert("memory".to_owned(), Quantity::from_bytes(memory.raw()));
     }
-    capacity.insert("pods".to_owned(), Quantity::from_units(TEMPLATE_PODS));
+    capacity.insert("pods".to_owned(), Quantity::from_units(constants.template_pods));
     let disk = i64::from(group.disk_gib).saturating_mul(1 << 30);
     capacity.insert("ephemeral-storage".to_owned(), Quantity::from_bytes(disk));
     node.status.allocatable = capacity.clone();
@@ -130,10 +127,10 @@ fn view(node: &k8s::Node, requested: &ResourceList) -> Template {
 }
 
 /// Whether a node may stand for its group: ready for a while, not cordoned, not going.
-fn is_good(row: &Node, now: SimTime) -> bool {
+fn is_good(row: &Node, stabilization: Span, now: SimTime) -> bool {
     row.exists()
         && row.condition == NodeCondition::Ready
-        && row.condition_changed + STABILIZATION < now
+        && row.condition_changed + stabilization < now
         && !row.has_taint(SystemTaint::Unschedulable)
         && !row.has_taint(SystemTaint::ToBeDeletedByClusterAutoscaler)
 }
@@ -143,14 +140,16 @@ impl Active {
     pub(super) fn refresh_templates(&mut self, cx: &Cx<'_>) {
         let now = cx.now();
         let api = cx.api();
+        let stabilization = self.constants.stabilization;
         for g in 0..self.templates.len() {
             let source = self.templates[g].source;
-            if source.is_some_and(|n| is_good(&api.nodes[n], now)) {
+            if source.is_some_and(|n| is_good(&api.nodes[n], stabilization, now)) {
                 continue;
             }
             let good = api.live_nodes.iter().copied().find(|&n| {
                 let row = &api.nodes[n];
-                cx.cloud().instances[row.instance].group.index() == g && is_good(row, now)
+                cx.cloud().instances[row.instance].group.index() == g
+                    && is_good(row, stabilization, now)
             });
             if let Some(n) = good {
                 // Taints of components are not part of the object: they are left out.

@@ -20,7 +20,7 @@ mod tests;
 use self::deletion::Deletion;
 use self::groups::NodeTemplate;
 use self::mirror::Mirror;
-use self::settings::TemplateFacts;
+use self::settings::{Constants, TemplateFacts};
 use crate::engine::{self, Cx, Stream};
 use crate::policy::cluster_autoscaler::cluster::Cursor;
 use crate::policy::cluster_autoscaler::eligibility::UnremovableReason;
@@ -33,10 +33,6 @@ use crate::units::{Id, SimTime, Span};
 use crate::world::model::GroupModel;
 use crate::world::{Model, Node, PodId};
 use std::sync::Arc;
-
-/// Time between refreshes of what the AWS provider caches of its groups
-/// (`cloudprovider/aws/aws_manager.go`, refreshInterval).
-const PROVIDER_REFRESH: Span = Span::from_secs(60);
 
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +69,7 @@ pub struct ClusterAutoscaler {
 #[derive(Clone, Debug)]
 struct Active {
     flags: Flags,
+    constants: Constants,
     priorities: Option<Priorities>,
     facts: Vec<TemplateFacts>,
     mirror: Mirror,
@@ -84,6 +81,8 @@ struct Active {
     deletions: Vec<Deletion>,
     /// Number of the timer that counts.
     timer: u32,
+    /// Start of the last loop.
+    last_tick: SimTime,
     /// Something changed since the last loop.
     dirty: bool,
     /// Earliest deadline at which a loop may decide otherwise without a change.
@@ -109,8 +108,9 @@ impl ClusterAutoscaler {
     #[must_use]
     pub fn new(model: &Model) -> Self {
         let active = model.cluster_autoscaler.as_ref().map(|spec| {
-            let flags = settings::flags(spec);
+            let flags = settings::flags(spec, model);
             Box::new(Active {
+                constants: Constants::new(model),
                 priorities: settings::priorities(spec),
                 facts: settings::facts(model),
                 mirror: Mirror::new(model, flags.expendable_pods_priority_cutoff),
@@ -121,6 +121,7 @@ impl ClusterAutoscaler {
                 templates: Vec::new(),
                 deletions: Vec::new(),
                 timer: 0,
+                last_tick: SimTime::ZERO,
                 dirty: true,
                 wake_at: SimTime::NEVER,
                 refreshed: SimTime::ZERO,
@@ -139,7 +140,8 @@ impl ClusterAutoscaler {
     /// The first loop comes at a random phase of the interval.
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         let Some(active) = &mut self.active else { return };
-        active.templates = groups::provider_templates(&mut active.mirror, &active.facts, cx);
+        active.templates =
+            groups::provider_templates(&mut active.mirror, &active.facts, &active.constants, cx);
         let key = engine::draws::key_str("cluster-autoscaler");
         let phase = cx.draw(Stream::ControllerPhase, key);
         let interval = active.flags.scan_interval.secs_f64();
@@ -197,7 +199,8 @@ impl Active {
                 if self.mirror.pod_unschedulable(p, cx) {
                     self.dirty = true;
                     if self.flags.frequent_loops_enabled {
-                        self.next_loop(Span::ZERO, cx);
+                        let earliest = self.last_tick + self.constants.loop_time;
+                        self.next_loop(earliest.since(cx.now()), cx);
                     }
                 }
             }
@@ -228,9 +231,10 @@ impl Active {
     fn tick(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now();
         self.loops += 1;
-        let mut wait = self.flags.scan_interval.max(Span::from_millis(1));
+        self.last_tick = now;
+        let mut wait = self.flags.scan_interval.max(self.constants.loop_time);
         if cx.cloud().api_available() {
-            let refresh = now.since(self.refreshed) >= PROVIDER_REFRESH;
+            let refresh = now.since(self.refreshed) >= self.constants.refresh;
             if refresh {
                 self.refreshed = now;
             }
@@ -239,8 +243,7 @@ impl Active {
                 self.full_loops += 1;
                 let productive = self.run(failed, cx);
                 if productive && self.flags.frequent_loops_enabled {
-                    // The loop after a productive one sees what that one wrote.
-                    wait = cx.model().settings.watch_delay.max(Span::from_millis(1));
+                    wait = self.constants.loop_time;
                 }
             }
         }

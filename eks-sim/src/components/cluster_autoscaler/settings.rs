@@ -13,6 +13,41 @@ use std::collections::BTreeMap;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
+/// Constants `cluster_autoscaler.*` that are no flags.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Constants {
+    /// `eviction_retry`: pause between attempts to evict a pod.
+    pub eviction_retry: Span,
+    /// `drain_poll`: pause between looks whether the pods are gone.
+    pub drain_poll: Span,
+    /// `termination_headroom`: time that pods get beyond their grace.
+    pub headroom: Span,
+    /// `aws_refresh_interval`: time between refreshes of what the provider caches.
+    pub refresh: Span,
+    /// `template_max_pods`: pods of a node made up from a launch template.
+    pub template_pods: i64,
+    /// `template_stabilization`: time a node must be ready before it stands for its group.
+    pub stabilization: Span,
+    /// `loop_time`: shortest time from one loop to the next.
+    pub loop_time: Span,
+}
+
+impl Constants {
+    pub(super) fn new(model: &Model) -> Self {
+        let d = &model.defaults;
+        Self {
+            eviction_retry: d.span("cluster_autoscaler.eviction_retry"),
+            drain_poll: d.span("cluster_autoscaler.drain_poll"),
+            headroom: d.span("cluster_autoscaler.termination_headroom"),
+            refresh: d.span("cluster_autoscaler.aws_refresh_interval"),
+            template_pods: d.i64("cluster_autoscaler.template_max_pods"),
+            stabilization: d.span("cluster_autoscaler.template_stabilization"),
+            // Never zero: loops that follow each other at one instant would never end.
+            loop_time: d.span("cluster_autoscaler.loop_time").max(Span::from_millis(1)),
+        }
+    }
+}
+
 /// What the loops need of a pod template.
 #[derive(Clone, Debug)]
 pub(super) struct TemplateFacts {
@@ -29,8 +64,22 @@ pub(super) struct TemplateFacts {
 }
 
 /// The policy's flags; those the scenario does not name keep upstream's defaults.
-pub(super) fn flags(spec: &ClusterAutoscalerSpec) -> Flags {
+pub(super) fn flags(spec: &ClusterAutoscalerSpec, model: &Model) -> Flags {
+    let d = &model.defaults;
+    let span = |name: &str| d.span(&format!("cluster_autoscaler.{name}"));
+    let on = |name: &str| d.bool(&format!("cluster_autoscaler.{name}"));
     Flags {
+        max_node_startup_time: span("max_node_startup_time"),
+        unremovable_node_recheck_timeout: span("unremovable_node_recheck_timeout"),
+        node_delete_delay_after_taint: span("node_delete_delay_after_taint"),
+        initial_node_group_backoff_duration: span("initial_node_group_backoff_duration"),
+        max_node_group_backoff_duration: span("max_node_group_backoff_duration"),
+        node_group_backoff_reset_timeout: span("node_group_backoff_reset_timeout"),
+        max_pod_eviction_time: span("max_pod_eviction_time"),
+        blocking_system_pod_disruption_timeout: span("blocking_system_pod_disruption_timeout"),
+        daemonset_eviction_for_empty_nodes: on("daemonset_eviction_for_empty_nodes"),
+        daemonset_eviction_for_occupied_nodes: on("daemonset_eviction_for_occupied_nodes"),
+        cordon_node_before_terminating: on("cordon_node_before_terminating"),
         scan_interval: spec.scan_interval,
         expander: expanders(&spec.expander),
         balance_similar_node_groups: spec.balance_similar_node_groups,
@@ -51,7 +100,7 @@ pub(super) fn flags(spec: &ClusterAutoscalerSpec) -> Flags {
         ignore_daemonsets_utilization: spec.ignore_daemonsets_utilization,
         max_scale_down_parallelism: spec.max_scale_down_parallelism.into(),
         max_drain_parallelism: spec.max_drain_parallelism.into(),
-        frequent_loops_enabled: spec.frequent_loops_enabled,
+        frequent_loops_enabled: spec.frequent_loops_enabled && on("frequent_loops_enabled"),
         ..Flags::default()
     }
 }

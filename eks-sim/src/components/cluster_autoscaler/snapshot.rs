@@ -75,6 +75,15 @@ impl<'a> Snapshot<'a> {
         self.nodes.truncate(count);
     }
 
+    /// Whether the node has room by requests and number of pods: saves the other filters.
+    fn has_room(&self, class: ClassId, position: usize) -> bool {
+        let Some(info) = self.cache.node_info(self.nodes[position]) else { return false };
+        let Some(fixed) = info.node.as_deref() else { return false };
+        let free = |id| fixed.allocatable.get(id).saturating_sub(info.requested.get(id));
+        info.pod_count() < fixed.allowed_pods
+            && self.cache.class_info(class).request.requested().all(|(id, n)| n <= free(id))
+    }
+
     /// Whether the filters let a pod of `class` on the node.
     pub(super) fn filter(&mut self, class: ClassId, position: usize) -> Result<(), Rejection> {
         if self.pre.as_ref().is_none_or(|(of, _)| *of != class) {
@@ -118,6 +127,10 @@ impl SimCluster for Snapshot<'_> {
     }
 
     fn try_place(&mut self, pod: SimPod, position: usize) -> Result<(), PlaceError> {
+        if !self.has_room(pod.class, position) {
+            // NodeResourcesFit comes before PodTopologySpread, so that is not what failed first.
+            return Err(PlaceError { topology_spread: false });
+        }
         self.filter(pod.class, position).map_err(|r| PlaceError {
             topology_spread: r.plugin == Plugin::PodTopologySpread && r.code == Code::Unschedulable,
         })?;

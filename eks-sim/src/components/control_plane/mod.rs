@@ -137,6 +137,9 @@ impl ControlPlane {
                     cx.emit(Change::NodeDeleted(node));
                 }
             }
+            Request::RecommendVpa { .. } | Request::ResizePod { .. } | Request::Resized { .. } => {
+                self.resize(request, cx);
+            }
             Request::CreateJob { cron } => self.create_job(cron, cx),
             Request::FinishJob { job, succeeded } => self.finish_job(job, succeeded, cx),
         }

@@ -3,13 +3,15 @@
 
 use super::ControlPlane;
 use crate::engine::{self, Cx};
+use crate::policy::vpa::UpdateMode;
 use crate::policy::workloads::{
     ContainerExit, Eviction, EvictionPod, FailureAction, PodFailure, PodPhase, QuotaPod, evict,
     failure_action, quota_admits, quota_release,
 };
-use crate::units::Id;
-use crate::world::model::{BudgetModel, WorkloadKind};
+use crate::units::{Id, SimTime};
+use crate::world::model::{BudgetModel, VpaModel, WorkloadKind};
 use crate::world::pods::NewPod;
+use crate::world::shapes::Shape;
 use crate::world::{Change, Client, Phase, PodId, PodReport, Reason, Request, Set};
 
 impl ControlPlane {
@@ -47,6 +49,12 @@ impl ControlPlane {
             api.refusals.remove(&set);
         }
         let pod = api.create_pod(NewPod { set, template, ordinal, key, listed }, now);
+        if let Some(vpa) = description.vpa {
+            let shape = admitted(vpa, cx);
+            if let Some(p) = cx.api_mut(&self.writer).pods.get_mut(pod) {
+                p.shape = shape;
+            }
+        }
         cx.emit(Change::PodCreated(pod));
         if let Some(name) = model.templates[template].object.spec.node_name.as_deref() {
             self.place(pod, name, cx);
@@ -217,11 +225,20 @@ impl ControlPlane {
         let change = match report {
             PodReport::Ready | PodReport::Unready => {
                 let ready = report == PodReport::Ready;
+                // A status is written whole: one that overtakes the report of the start has it.
+                let starts = ready && !terminating && p.started == SimTime::NEVER;
+                if starts {
+                    p.started = now;
+                }
                 if (ready && terminating) || !api.set_ready(pod, ready, now) {
                     return;
                 }
+                if starts {
+                    cx.emit(Change::PodStarted(pod));
+                }
                 if ready { Change::PodReady(pod) } else { Change::PodUnready(pod) }
             }
+            PodReport::Started if p.started != SimTime::NEVER => return,
             PodReport::Started => {
                 p.phase = Phase::Running;
                 p.started = now;
@@ -230,6 +247,15 @@ impl ControlPlane {
             PodReport::Restarted => {
                 p.restarts += 1;
                 Change::PodRestarted(pod)
+            }
+            PodReport::OomKilled => {
+                p.restarts += 1;
+                p.last_oom = Some((now, now.since(p.started)));
+                if api.set_ready(pod, false, now) {
+                    cx.emit(Change::PodUnready(pod));
+                }
+                cx.emit(Change::PodRestarted(pod));
+                Change::PodOomKilled(pod)
             }
             PodReport::Succeeded | PodReport::Failed => {
                 let well = report == PodReport::Succeeded;
@@ -243,6 +269,31 @@ impl ControlPlane {
         cx.emit(change);
         if matches!(change, Change::PodSucceeded(_) | Change::PodFailed(_)) && is_trace(pod, cx) {
             self.remove_pod(pod, cx);
+        }
+    }
+
+    /// What the VPA and the kubelet write about sizes of pods.
+    pub(super) fn resize(&mut self, request: Request, cx: &mut Cx<'_>) {
+        let api = cx.api_mut(&self.writer);
+        match request {
+            Request::RecommendVpa { vpa, shape } => {
+                api.vpas[vpa] = Some(shape);
+                cx.emit(Change::VpaRecommended(vpa));
+            }
+            Request::ResizePod { pod, shape } => {
+                if let Some(p) = api.pods.get_mut(pod) {
+                    p.resizing = Some(shape);
+                    cx.emit(Change::PodResizing(pod));
+                }
+            }
+            Request::Resized { pod } => {
+                let Some(p) = api.pods.get_mut(pod) else { return };
+                if let Some(shape) = p.resizing.take() {
+                    p.shape = Some(shape);
+                    cx.emit(Change::PodResized(pod));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -312,6 +363,13 @@ impl ControlPlane {
             }
         }
     }
+}
+
+/// What the VPA's admission gives a new pod.
+fn admitted(vpa: Id<VpaModel>, cx: &Cx<'_>) -> Option<Id<Shape>> {
+    let policy = cx.model().vpas[vpa].object.spec.update_policy.as_ref();
+    let mode = UpdateMode::lower(policy.and_then(|p| p.update_mode.as_deref()))?;
+    cx.api().vpas[vpa].filter(|_| mode.admits())
 }
 
 fn is_final(phase: Phase) -> bool {

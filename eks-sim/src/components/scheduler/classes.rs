@@ -15,18 +15,25 @@ impl Scheduler {
         let (labels, owner) = (&template.object.metadata.labels, template.owner.as_ref());
         let own_claims = template.claims.iter().any(|c| c.per_pod);
         if !template.daemon && !own_claims {
-            let slot = &mut self.classes[p.template.index()];
+            let slot = match p.shape {
+                Some(shape) => {
+                    let least = self.shape_classes.len().max(shape.index() + 1);
+                    self.shape_classes.resize(least, None);
+                    &mut self.shape_classes[shape.index()]
+                }
+                None => &mut self.classes[p.template.index()],
+            };
             if slot.is_none() {
-                let spec = &template.object.spec;
+                let spec = &cx.api().object_of(p, cx.model()).spec;
                 *slot = Some(self.cache.class(&template.namespace, labels, owner, spec));
             }
             return *slot;
         }
-        let key = (p.template, p.ordinal);
+        let key = (p.template, p.ordinal, p.shape.map_or(u32::MAX, Id::raw));
         if let Some(&class) = self.own_classes.get(&key) {
             return Some(class);
         }
-        let mut spec = template.object.spec.clone();
+        let mut spec = cx.api().object_of(p, cx.model()).spec.clone();
         if template.daemon {
             let node = cx.api().nodes.get(Id::new(p.ordinal))?;
             spec = pinned(&spec, node.name());

@@ -31,6 +31,8 @@ pub enum Event {
     PodGone(PodId),
     /// A node came, changed or went.
     NodeChanged(Id<Node>),
+    /// A pod on a node has a new size.
+    PodResized(PodId),
     /// The next cycle.
     Cycle,
     /// A binding was refused.
@@ -58,8 +60,10 @@ pub struct Scheduler {
     queue: SchedulingQueue,
     classes: Vec<Option<ClassId>>,
     /// Classes of pods that differ from others of their template: of a DaemonSet by node, of
-    /// pods with claims of their own by ordinal.
-    own_classes: FxHashMap<(Id<Template>, u32), ClassId>,
+    /// pods with claims of their own by ordinal; and by size.
+    own_classes: FxHashMap<(Id<Template>, u32, u32), ClassId>,
+    /// Classes of pods that differ from their template in size.
+    shape_classes: Vec<Option<ClassId>>,
     known: Vec<Option<Known>>,
     nodes: Vec<bool>,
     failures: Vec<Option<(PodId, Box<Unschedulable>)>>,
@@ -109,6 +113,7 @@ impl Scheduler {
             budgets,
             lowest_priority: model.templates.iter().map(|(_, t)| t.priority).min().unwrap_or(0),
             uses_volumes: model.templates.iter().any(|(_, t)| !t.claims.is_empty()),
+            shape_classes: Vec::new(),
             known: Vec::new(),
             nodes: Vec::new(),
             failures: Vec::new(),
@@ -154,6 +159,7 @@ impl Scheduler {
             Event::PodTerminating(p) => self.pod_terminating(p, cx),
             Event::PodGone(p) => self.pod_gone(p, cx),
             Event::NodeChanged(n) => self.node_changed(n, cx),
+            Event::PodResized(p) => self.pod_resized(p, cx),
             Event::Cycle => self.cycle(cx),
             Event::BindFailed(p) => self.bind_failed(p, cx),
             Event::Retry(p) => self.pod_added(p, cx),
@@ -246,6 +252,22 @@ impl Scheduler {
             self.queue.remove(pod.slot());
             self.cache.clear_nomination(pod.slot());
         }
+        self.go_on(cx);
+    }
+
+    fn pod_resized(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        let slot = pod.slot();
+        let Some(new) = self.class_of(pod, cx) else { return };
+        let Some(Some(k)) = self.known.get_mut(slot as usize) else { return };
+        let (old, Some(node)) = (k.class, k.node) else { return };
+        if k.pod != pod || old == new {
+            return;
+        }
+        k.class = new;
+        self.cache.remove_pod(slot);
+        self.cache.add_pod(slot, new, node, Some(now));
+        self.queue.on_event(&ClusterEvent::PodUpdated { old, new }, now, &self.cache);
         self.go_on(cx);
     }
 

@@ -140,6 +140,13 @@ impl Traffic {
         }
     }
 
+    /// A pod's new size changes what it and its neighbours can do.
+    pub(super) fn pod_resized(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        if let Some(node) = cx.api().pods.get(pod).and_then(|p| p.node) {
+            self.refresh(node, cx);
+        }
+    }
+
     pub(super) fn machine_changed(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {
         self.refresh(node, cx);
     }
@@ -187,18 +194,18 @@ fn endpoint(service: Id<ServiceModel>, id: PodId, cx: &mut Cx<'_>) -> Option<End
 fn cores_of(id: PodId, cx: &Cx<'_>) -> f64 {
     let Some(pod) = cx.api().pods.get(id) else { return 0.0 };
     let model = cx.model();
-    let template = &model.templates[pod.template];
-    let own = template.request_cpu.raw().max(1) as f64;
+    let size = cx.api().size_of(pod, model);
+    let own = size.request_cpu.raw().max(1) as f64;
     let share = pod.node.map_or(0.0, |n| {
         let node = &cx.api().nodes[n];
         let all: i64 = node
             .pods
             .iter()
             .filter_map(|&p| cx.api().pods.get(p))
-            .map(|p| model.templates[p.template].request_cpu.raw().max(1))
+            .map(|p| cx.api().size_of(p, model).request_cpu.raw().max(1))
             .sum();
         node.allocatable_cpu.raw() as f64 * own / all.max(1) as f64
     });
-    let limit = template.limit_cpu.map_or(f64::INFINITY, |l| l.raw() as f64);
+    let limit = size.limit_cpu.map_or(f64::INFINITY, |l| l.raw() as f64);
     share.min(limit) / 1000.0
 }

@@ -26,6 +26,8 @@ pub enum Event {
     Registered(Id<ServiceModel>, PodId),
     /// A pod's containers stopped.
     PodStopped(PodId),
+    /// A pod has a new size.
+    PodResized(PodId),
     /// A machine died.
     MachineChanged(Id<Node>),
     /// A queue of this Service fills or empties.
@@ -144,6 +146,7 @@ impl Traffic {
             Event::EndpointChanged(service, pod) => self.endpoint_changed(service, pod, false, cx),
             Event::Registered(service, pod) => self.endpoint_changed(service, pod, true, cx),
             Event::PodStopped(pod) => self.pod_stopped(pod, cx),
+            Event::PodResized(pod) => self.pod_resized(pod, cx),
             Event::MachineChanged(node) => self.machine_changed(node, cx),
             Event::Settle(service, number) => {
                 if self.states[service].settle == number {

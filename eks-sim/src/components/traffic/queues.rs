@@ -15,6 +15,9 @@ use crate::world::{Change, Model};
 const ROUNDS: usize = 64;
 /// A change of the served share that does not move repetitions any more.
 const SETTLED: f64 = 1e-7;
+/// A queue that fills or empties is looked at no sooner than this after a change, so that the
+/// feedback of repeated requests cannot stop the clock.
+const SOONEST_NOTICE: Span = Span::from_millis(1);
 /// Notices of a full or empty queue closer together than this are the same.
 const SAME_NOTICE: Span = Span::from_nanos(1_000);
 
@@ -165,7 +168,7 @@ impl State {
         if !soonest.is_finite() {
             return None;
         }
-        let at = now + Span::from_secs_f64(soonest) + Span::from_nanos(1);
+        let at = now + Span::from_secs_f64(soonest).max(SOONEST_NOTICE) + Span::from_nanos(1);
         let known = at.max(self.settles_at).since(at.min(self.settles_at)) <= SAME_NOTICE;
         (!known).then_some(at)
     }

@@ -31,8 +31,9 @@ impl Workloads {
         }
         let mut again = None;
         let (eligible, mut surplus) = look(set, &mut again, cx);
-        let missing =
-            |n: &&(Id<Node>, DaemonPods)| n.1.view.old.is_none() && n.1.view.new.is_none();
+        let missing = |n: &&(Id<Node>, DaemonPods)| {
+            n.1.view.old.is_none() && n.1.view.new.is_none() && !n.1.going
+        };
         let mut create: Vec<u32> = eligible.iter().filter(missing).map(|n| n.0.raw()).collect();
         create.truncate(BURST_REPLICAS as usize);
         if create.is_empty() && surplus.is_empty() {
@@ -59,6 +60,8 @@ impl Workloads {
 struct DaemonPods {
     view: DaemonNode,
     old: Option<PodId>,
+    /// One of them is being deleted: its successor waits until it is gone.
+    going: bool,
 }
 
 /// Eligible nodes with the set's pods, and pods that must go.
@@ -79,8 +82,14 @@ fn look(
     }
     let mut surplus = Vec::new();
     for &id in &row.pods {
-        let Some(pod) = cx.api().pods.get(id).filter(|p| !p.is_terminating()) else { continue };
+        let Some(pod) = cx.api().pods.get(id) else { continue };
         let node: Id<Node> = Id::new(pod.ordinal);
+        if pod.is_terminating() {
+            if let Some((_, pods)) = nodes.get_mut(slot[node.index()] as usize) {
+                pods.going = true;
+            }
+            continue;
+        }
         if pod.phase == Phase::Failed {
             // A failed daemon pod is deleted and made again.
             surplus.push((id, Reason::ScaledDown));

@@ -15,6 +15,10 @@ use crate::world::{Client, Phase, Pod, PodId, Reason, Request, Set, Workload};
 #[derive(Clone, Debug, Default)]
 pub(super) struct CronState {
     last_schedule: Option<SimTime>,
+    /// The schedule before that, to go back to when the Job could not be created.
+    before: Option<SimTime>,
+    /// The due time that is on the agenda.
+    armed: Option<SimTime>,
     /// Position in the list of due times.
     next: usize,
     /// Jobs already cleaned up.
@@ -100,6 +104,13 @@ impl Workloads {
         }
     }
 
+    /// The Job of the last schedule does not exist: decide again, as upstream's next sync does.
+    pub(super) fn cron_failed(&mut self, cron: Id<CronModel>, cx: &mut Cx<'_>) {
+        let state = &mut self.crons[cron];
+        state.last_schedule = state.before;
+        self.cron_due(cron, cx);
+    }
+
     pub(super) fn cron_due(&mut self, cron: Id<CronModel>, cx: &mut Cx<'_>) {
         let model = &cx.model().cron_jobs[cron];
         let now = cx.now();
@@ -115,7 +126,9 @@ impl Workloads {
         while model.due.get(state.next).is_some_and(|&at| at <= now) {
             state.next += 1;
         }
-        if let Some(&at) = model.due.get(state.next) {
+        let next = model.due.get(state.next).copied();
+        if let Some(at) = next.filter(|_| next != state.armed) {
+            state.armed = next;
             cx.at(at, wake(super::Event::CronDue(cron)));
         }
         let view = CronView {
@@ -127,7 +140,7 @@ impl Workloads {
         };
         let decision = cron_sync(&CronRules::lower(&model.spec), &view);
         if let CronDecision::Start { scheduled, replace, .. } = decision {
-            state.last_schedule = Some(scheduled);
+            state.before = state.last_schedule.replace(scheduled);
             if replace {
                 for job in running {
                     clean_job(job, Reason::JobReplaced, cx);

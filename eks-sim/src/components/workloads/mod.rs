@@ -44,8 +44,10 @@ pub enum Event {
     DeleteFailed(PodId),
     /// A write about a workload's sets was refused.
     WorkloadFailed(Id<Workload>),
-    /// A CronJob is due, or a write about it was refused.
+    /// A CronJob is due.
     CronDue(Id<CronModel>),
+    /// A CronJob's Job could not be created.
+    CronFailed(Id<CronModel>),
     /// A Job ended.
     JobFinished(Id<Workload>),
     /// A finished Job's time is over.
@@ -54,6 +56,8 @@ pub enum Event {
     Trace(u32),
     /// A pod of the trace was refused.
     TracePodFailed(u32),
+    /// Somebody scales a workload by hand: the number of the change.
+    ScaledByHand(u32),
 }
 
 /// The workload controllers.
@@ -67,6 +71,15 @@ pub struct Workloads {
     crons: IdVec<CronModel, job::CronState>,
     /// Sets of the trace's shapes.
     trace_sets: Vec<Id<Set>>,
+}
+
+fn scaled_by_hand(number: u32, cx: &mut Cx<'_>) {
+    let Some(&(_, model, replicas)) = cx.model().scalings.get(number as usize) else { return };
+    let found = cx.api().workloads.iter().find(|(_, w)| w.model == model).map(|(id, _)| id);
+    if let Some(workload) = found {
+        let request = Request::ScaleWorkload { workload, replicas, hpa: None };
+        cx.submit(Client::User, request);
+    }
 }
 
 pub(super) fn wake(event: Event) -> engine::Event {
@@ -88,6 +101,9 @@ impl Workloads {
                 cx.at(at, wake(Event::CronDue(id)));
             }
         }
+        for (number, &(at, _, _)) in (0..).zip(&cx.model().scalings) {
+            cx.at(at, wake(Event::ScaledByHand(number)));
+        }
         self.start_trace(cx);
     }
 
@@ -96,6 +112,7 @@ impl Workloads {
         match event {
             Event::SyncWorkload(w) => self.sync_workload(w, cx),
             Event::SyncSet(s) => self.sync_set(s, cx),
+            Event::ScaledByHand(number) => scaled_by_hand(number, cx),
             Event::SetWritten(s) => {
                 self.written(cx.api().sets[s].workload);
                 self.sync_set(s, cx);
@@ -127,6 +144,7 @@ impl Workloads {
                 self.sync_workload(w, cx);
             }
             Event::CronDue(c) => self.cron_due(c, cx),
+            Event::CronFailed(c) => self.cron_failed(c, cx),
             Event::JobFinished(w) => self.job_finished(w, cx),
             Event::CleanJob(w) => clean_job(w, Reason::JobCleanup, cx),
             Event::Trace(at) => self.trace(at, cx),

@@ -35,6 +35,8 @@ pub(super) struct Pods {
     states: Vec<State>,
     /// Requests counted, so that they are taken back exactly once.
     holds: Vec<bool>,
+    /// What each of them holds: CPU and memory.
+    held: Vec<(f64, f64)>,
     pub(super) counts: Counts,
     requested_cpu: Integral,
     requested_memory: Integral,
@@ -59,6 +61,7 @@ impl Pods {
         Self {
             states: Vec::new(),
             holds: Vec::new(),
+            held: Vec::new(),
             counts: Counts::default(),
             requested_cpu: Integral::new(warm),
             requested_memory: Integral::new(warm),
@@ -104,10 +107,23 @@ impl Pods {
         }
         self.holds[slot] = on;
         let Some(p) = view.world.api.pods.get(pod) else { return };
-        let t = &view.model.templates[p.template];
-        let sign = if on { 1.0 } else { -1.0 };
-        self.requested_cpu.add(now, sign * t.request_cpu.raw() as f64);
-        self.requested_memory.add(now, sign * t.request_memory.raw() as f64);
+        let size = view.world.api.size_of(p, view.model);
+        let new = (size.request_cpu.raw() as f64, size.request_memory.raw() as f64);
+        if self.held.len() <= slot {
+            self.held.resize(slot + 1, (0.0, 0.0));
+        }
+        let old = core::mem::replace(&mut self.held[slot], if on { new } else { (0.0, 0.0) });
+        let now_held = self.held[slot];
+        self.requested_cpu.add(now, now_held.0 - old.0);
+        self.requested_memory.add(now, now_held.1 - old.1);
+    }
+
+    /// A pod that holds a node's resources has a new size.
+    fn resized(&mut self, pod: PodId, now: SimTime, view: &View<'_>) {
+        if let Some(held) = self.holds.get_mut(pod.slot() as usize).filter(|h| **h) {
+            *held = false;
+            self.hold(pod, true, now, view);
+        }
     }
 
     fn run(&mut self, pod: PodId, on: bool, now: SimTime, view: &View<'_>) {
@@ -142,6 +158,7 @@ impl Pods {
                 }
             }
             Change::PodDeleting(p, _) => self.set(p, State::Terminating),
+            Change::PodResized(p) => self.resized(p, now, view),
             Change::PodStopped(p) => self.run(p, false, now, view),
             Change::PodSucceeded(p) | Change::PodFailed(p) => {
                 self.set(p, State::Ended);

@@ -3,13 +3,17 @@
 use super::super::integral::Integral;
 use super::latency::LatencyMixture;
 use crate::engine::View;
-use crate::units::{Id, IdVec, SimTime};
+use crate::units::{Id, IdVec, SimTime, Span};
 use crate::world::machines::Passage;
 use crate::world::model::ServiceModel;
 use crate::world::{Change, Model, World};
 
 /// Served share at which a Service counts as recovered.
 const RECOVERED: f64 = 0.999;
+/// How long it must stay so. Whatever happens after that is not the fault's doing.
+const HOLD: Span = Span::from_secs(300);
+/// Shorter dips do not count: a single pod that goes while requests are on the way to it.
+const DIP: Span = Span::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Services {
@@ -21,6 +25,8 @@ pub(super) struct Services {
     latencies: LatencyMixture,
     cpu: Integral,
     faults: Vec<Fault>,
+    /// Since when the served share is too low.
+    bad_since: Option<SimTime>,
     warm: SimTime,
 }
 
@@ -41,6 +47,16 @@ struct Fault {
     bad_until: Option<SimTime>,
 }
 
+impl Fault {
+    /// Service was bad from `since` (or from the fault on) until `now`.
+    fn extend(&mut self, since: SimTime, now: SimTime) {
+        let recovered = self.bad_until.is_some_and(|until| since.since(until) >= HOLD);
+        if now.since(since.max(self.began)) >= DIP && !recovered {
+            self.bad_until = Some(now);
+        }
+    }
+}
+
 impl Services {
     pub(super) fn new(model: &Model, warm: SimTime) -> Self {
         Self {
@@ -51,6 +67,7 @@ impl Services {
             latencies: LatencyMixture::default(),
             cpu: Integral::new(warm),
             faults: Vec::new(),
+            bad_since: None,
             warm,
         }
     }
@@ -61,7 +78,8 @@ impl Services {
 
     /// Cores used by requests now.
     pub(super) const fn cpu_now(&self) -> f64 {
-        self.cpu.value()
+        // Differences of floats may leave a trace below zero.
+        self.cpu.value().max(0.0)
     }
 
     pub(super) fn observe(&mut self, now: SimTime, change: &Change, view: &View<'_>) {
@@ -107,9 +125,14 @@ impl Services {
         }
         self.offered += offered * seconds;
         self.served += served * seconds;
-        if now > self.since && offered > 0.0 && served < offered * RECOVERED {
-            if let Some(fault) = self.faults.last_mut() {
-                fault.bad_until = Some(now);
+        if now > self.since {
+            if offered > 0.0 && served < offered * RECOVERED {
+                let since = *self.bad_since.get_or_insert(self.since);
+                if let Some(fault) = self.faults.last_mut() {
+                    fault.extend(since, now);
+                }
+            } else {
+                self.bad_since = None;
             }
         }
         self.since = now;
@@ -128,10 +151,12 @@ impl Services {
         self.book_open_ends(end, world);
         if let Some(mean) = self.latencies.mean() {
             put("latency_seconds_mean", mean);
+            let all = self.latencies.histogram();
+            let seconds = |p: f64| all.quantile(p).map_or(f64::NAN, |ns| ns as f64 / 1e9);
             for (name, p) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {
-                put(&format!("latency_seconds_{name}"), self.latencies.quantile(p));
+                put(&format!("latency_seconds_{name}"), seconds(p));
             }
-            put("latency_seconds_max", self.latencies.quantile(1.0));
+            put("latency_seconds_max", seconds(1.0));
         }
         let recovery: Vec<f64> = self
             .faults
@@ -151,5 +176,33 @@ impl Services {
             let past = Passage { mean: load.latency, drift: 0.0, ..load.past };
             self.book_latency(end, service, past);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_ends_when_service_has_held_for_five_minutes() {
+        let at = |s: u64| SimTime::ZERO + Span::from_secs(s);
+        let mut fault = Fault { began: at(100), bad_until: None };
+        fault.extend(at(101), at(103));
+        assert_eq!(fault.bad_until, None, "a dip");
+        fault.extend(at(101), at(150));
+        fault.extend(at(200), at(230));
+        assert_eq!(fault.bad_until, Some(at(230)));
+        fault.extend(at(230 + 300), at(900));
+        assert_eq!(fault.bad_until, Some(at(230)), "five minutes later it is another story");
+    }
+
+    #[test]
+    fn bad_service_before_the_fault_counts_from_the_fault_on() {
+        let at = |s: u64| SimTime::ZERO + Span::from_secs(s);
+        let mut fault = Fault { began: at(100), bad_until: None };
+        fault.extend(at(10), at(102));
+        assert_eq!(fault.bad_until, None);
+        fault.extend(at(10), at(110));
+        assert_eq!(fault.bad_until, Some(at(110)));
     }
 }

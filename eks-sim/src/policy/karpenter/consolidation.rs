@@ -169,6 +169,28 @@ pub enum NothingReason {
     TooFewSpotTypes,
     /// A deletion of the others alone would do as well.
     SameTypeNotCheaper,
+    /// The Balanced policy finds the savings too small for the disruption.
+    NotBalanced,
+}
+
+impl NothingReason {
+    /// A phrase for explanations.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::PodsUnschedulable => "not all pods would schedule",
+            Self::SeveralReplacements => "can't remove without creating several nodes",
+            Self::NotCheaper => "can't replace with a cheaper node",
+            Self::SpotToSpotDisabled => {
+                "SpotToSpotConsolidation is disabled, can't replace a spot node with a spot node"
+            }
+            Self::TooFewSpotTypes => {
+                "SpotToSpotConsolidation requires 15 cheaper instance type options than the current"
+            }
+            Self::SameTypeNotCheaper => "deleting fewer of the nodes is as good",
+            Self::NotBalanced => "the savings are too small for the disruption (Balanced)",
+        }
+    }
 }
 
 /// Result of a simulation, as far as the price rule needs it.

@@ -6,12 +6,13 @@
 //! is the launch price of its cheapest type.
 
 use super::consolidation::{
-    Decision, Removed, Simulated, balanced_approves, balanced_score, candidate_order, decide,
-    interleave, is_empty, multi_node_search,
+    Decision, NothingReason, Removed, Simulated, balanced_approves, balanced_score,
+    candidate_order, decide, disruption_cost, interleave, is_empty, multi_node_search,
 };
 use super::disruption::{ConsolidationPolicy, simulated, within_budgets};
 use super::offerings::worst_launch_price;
-use super::solve::{Catalog, Pending, Solver};
+use super::options::CandidateOrder;
+use super::solve::{Catalog, NewClaim, Pending, Solver};
 
 /// Tolerance of the Balanced policy as shipped.
 pub const BALANCED_TOLERANCE: f64 = 2.0;
@@ -27,6 +28,9 @@ pub struct PassCandidate<'a> {
     pub removed: Removed,
     /// Cost of moving its pods.
     pub reschedule_cost: f64,
+    /// Sum of the eviction costs of its pods times the share of its life that is left: what
+    /// v1.13 and older sort by.
+    pub disruption_cost: f64,
     /// Its reschedulable pods.
     pub pods: Vec<Pending<'a>>,
 }
@@ -46,6 +50,8 @@ pub struct PassInput<'a> {
     pub totals: &'a [(f64, f64)],
     /// Gate SpotToSpotConsolidation.
     pub spot_to_spot: bool,
+    /// How candidates are sorted.
+    pub order: CandidateOrder,
     /// NodePools that the last single-node pass did not reach.
     pub unreached: &'a [usize],
     /// Simulations that single-node consolidation may run.
@@ -61,6 +67,8 @@ pub struct Command {
     pub decision: Decision,
     /// Types of the replacement, in the catalogue, cheapest first.
     pub replacement: Vec<usize>,
+    /// The NodeClaim that the simulation opened for it.
+    pub claim: Option<NewClaim>,
 }
 
 /// Empty candidates within budget, as one deletion.
@@ -75,6 +83,7 @@ pub fn emptiness(candidates: &[PassCandidate<'_>], allowed: &mut [i64]) -> Optio
         candidates,
         decision: Decision::Delete,
         replacement: Vec::new(),
+        claim: None,
     })
 }
 
@@ -86,39 +95,81 @@ pub fn consolidate(
     allowed: &[i64],
     solver: &mut Solver<'_>,
 ) -> Option<Command> {
-    let costs: Vec<(f64, f64)> =
-        candidates.iter().map(|c| (c.removed.price, c.reschedule_cost)).collect();
-    let order = candidate_order(&costs);
+    multi_node(input, candidates, allowed, solver)
+        .or_else(|| single_node(input, candidates, allowed, solver, &mut |_, _| {}))
+}
+
+/// Candidates in the order in which they are tried.
+fn sorted(input: &PassInput<'_>, candidates: &[PassCandidate<'_>]) -> Vec<usize> {
+    match input.order {
+        CandidateOrder::SavingsPerDisruption => {
+            let costs: Vec<(f64, f64)> =
+                candidates.iter().map(|c| (c.removed.price, c.reschedule_cost)).collect();
+            candidate_order(&costs)
+        }
+        CandidateOrder::DisruptionCost => {
+            let key = |i: &usize| disruption_cost(candidates[*i].disruption_cost, 1.0);
+            let mut order: Vec<usize> = (0..candidates.len()).collect();
+            order.sort_by(|a, b| key(a).total_cmp(&key(b)));
+            order
+        }
+    }
+}
+
+/// The largest window of candidates that can go at once.
+pub fn multi_node(
+    input: &PassInput<'_>,
+    candidates: &[PassCandidate<'_>],
+    allowed: &[i64],
+    solver: &mut Solver<'_>,
+) -> Option<Command> {
+    let order = sorted(input, candidates);
     let pools: Vec<usize> = order.iter().map(|&i| candidates[i].pool).collect();
     let cut = within_budgets(&pools, &mut allowed.to_vec());
     let window: Vec<usize> = cut.into_iter().map(|i| order[i]).collect();
     let mut best = None;
     multi_node_search(window.len(), |count| {
-        let found = attempt(input, candidates, &window[..count], solver);
+        let found = attempt(input, candidates, &window[..count], solver).ok();
         let works = found.is_some();
         if works {
             best = found;
         }
         works
     });
-    if best.is_some() {
-        return best;
-    }
+    best
+}
+
+/// The first candidate that can go alone; `refused` is told why the others cannot.
+pub fn single_node(
+    input: &PassInput<'_>,
+    candidates: &[PassCandidate<'_>],
+    allowed: &[i64],
+    solver: &mut Solver<'_>,
+    refused: &mut dyn FnMut(usize, NothingReason),
+) -> Option<Command> {
+    let order = sorted(input, candidates);
+    let pools: Vec<usize> = order.iter().map(|&i| candidates[i].pool).collect();
     interleave(&pools, input.unreached)
         .into_iter()
         .map(|i| order[i])
         .filter(|&i| allowed.get(candidates[i].pool).is_some_and(|&left| left > 0))
         .take(input.max_simulations)
-        .find_map(|i| attempt(input, candidates, &[i], solver))
+        .find_map(|i| {
+            let tried = attempt(input, candidates, &[i], solver);
+            tried.map_err(|why| refused(i, why)).ok()
+        })
 }
 
 /// Simulates the removal of `chosen` and decides.
+///
+/// # Errors
+/// Why nothing is done.
 pub fn attempt(
     input: &PassInput<'_>,
     candidates: &[PassCandidate<'_>],
     chosen: &[usize],
     solver: &mut Solver<'_>,
-) -> Option<Command> {
+) -> Result<Command, NothingReason> {
     let waiting = input.pending.len();
     let mut pods = input.pending.to_vec();
     pods.extend(chosen.iter().flat_map(|&i| candidates[i].pods.iter().copied()));
@@ -129,12 +180,12 @@ pub fn attempt(
     let result = simulated(&solution, &moved, initialized, input.catalog);
     let removed: Vec<Removed> = chosen.iter().map(|&i| candidates[i].removed.clone()).collect();
     let decision = decide(&removed, &result, input.spot_to_spot);
-    if matches!(decision, Decision::Nothing(_)) {
-        return None;
+    if let Decision::Nothing(why) = decision {
+        return Err(why);
     }
     let price = replacement_price(&decision, &result);
     if !balanced(input, candidates, chosen, price) {
-        return None;
+        return Err(NothingReason::NotBalanced);
     }
     let replacement = match (&decision, solution.claims.first()) {
         (Decision::Replace { types, .. }, Some(claim)) => {
@@ -142,7 +193,11 @@ pub fn attempt(
         }
         _ => Vec::new(),
     };
-    Some(Command { candidates: chosen.to_vec(), decision, replacement })
+    let claim = match decision {
+        Decision::Replace { .. } => solution.claims.into_iter().next(),
+        _ => None,
+    };
+    Ok(Command { candidates: chosen.to_vec(), decision, replacement, claim })
 }
 
 fn replacement_price(decision: &Decision, result: &Simulated<'_>) -> f64 {

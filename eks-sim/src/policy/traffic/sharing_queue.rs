@@ -152,13 +152,17 @@ impl SharingQueue {
         if rate == self.rate && capacity == self.capacity {
             return Flow::default();
         }
+        let was_full = self.drift() > 0.0 && self.backlog >= self.limit();
         self.rate = rate.max(0.0);
         self.capacity = capacity;
         let limit = self.limit();
         self.steady = SteadyState::new(self.rate, capacity.rate, capacity.workers, limit);
         // Whatever the model called it, these requests are waiting now.
         let waiting = self.waiting();
-        if self.noise < 0.0 {
+        if was_full && self.drift() > 0.0 && self.backlog >= limit {
+            // A full queue under more or less overload is still full.
+            (self.backlog, self.noise) = (limit, (waiting - limit).min(0.0));
+        } else if self.noise < 0.0 {
             (self.backlog, self.noise) = (waiting, 0.0);
         }
         let gave_up = (waiting - limit).max(0.0);

@@ -15,10 +15,12 @@ const LINES: usize = 7;
 /// Workloads in the small multiples at most.
 const WORKLOADS: usize = 12;
 
+type Builder = for<'a> fn(&'a Study) -> Figure<'a>;
+
 /// All plots for which the study has series, by file name without ending.
 #[must_use]
 pub fn all(study: &Study) -> Vec<(&'static str, String)> {
-    let builders: [(&str, fn(&Study) -> Figure); 7] = [
+    let builders: [(&str, Builder); 7] = [
         ("addresses", addresses),
         ("capacity", capacity),
         ("cost", cost),

@@ -20,6 +20,7 @@ use crate::spec::diagnostic::Reporter;
 use crate::spec::node::Node;
 use crate::spec::source::SourceSpan;
 use crate::spec::suggest;
+use core::fmt::Display;
 
 /// One object under examination.
 pub(super) struct Checker<'a, 'r, 's> {
@@ -90,38 +91,42 @@ impl Checker<'_, '_, '_> {
             self.error(codes::BAD_NAME, "metadata.namespace", message, mend);
         }
     }
-    fn not_negative(&mut self, path: &str, value: Option<i64>) {
+    // Paths are put together only when there is something to say about them: most of a large
+    // dump is right.
+    fn not_negative(&mut self, path: impl Display, value: Option<i64>) {
         if let Some(n) = value.filter(|n| *n < 0) {
             self.error(
                 codes::OUT_OF_RANGE,
-                path,
+                &path.to_string(),
                 format!("`{path}` cannot be {n}"),
                 "write 0 or more",
             );
         }
     }
-    fn between(&mut self, path: &str, value: i64, low: i64, high: i64) {
+    fn between(&mut self, path: impl Display, value: i64, low: i64, high: i64) {
         if value < low || value > high {
             let message = format!("`{path}` cannot be {value}");
             self.error(
                 codes::OUT_OF_RANGE,
-                path,
+                &path.to_string(),
                 message,
                 format!("write a number from {low} to {high}"),
             );
         }
     }
-    fn one_of(&mut self, path: &str, value: Option<&str>, allowed: &[&str]) {
+    fn one_of(&mut self, path: impl Display, value: Option<&str>, allowed: &[&str]) {
         let Some(value) = value.filter(|v| !allowed.contains(v) && !v.is_empty()) else { return };
         let help = match suggest::nearest(value, allowed.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("write {}", suggest::list(allowed.iter().copied())),
         };
-        self.error(codes::UNKNOWN_VALUE, path, format!("`{path}` cannot be `{value}`"), help);
+        let message = format!("`{path}` cannot be `{value}`");
+        self.error(codes::UNKNOWN_VALUE, &path.to_string(), message, help);
     }
-    fn amounts(&mut self, path: &str, list: &ResourceList) {
+    fn amounts(&mut self, path: impl Display, list: &ResourceList) {
         for (name, amount) in list {
             if amount.is_negative() {
+                let path = &path.to_string();
                 let message = format!("`{name}` cannot be {amount}");
                 let at = self.node.at(path).and_then(|n| n.get(name)).map(|n| n.span);
                 let span = at.unwrap_or_else(|| self.span(path));

@@ -1,11 +1,12 @@
 //! Files into [`Manifests`]: documents unpacked, recognised, decoded, replaced by later ones.
 
 use super::kinds::{self, Fate, Kind};
+use super::misspelled::Misspellings;
 use super::{
     MARKED, Manifests, Sourced, Unmodelled, check, cross, defaults, files, modern, template,
 };
 use crate::k8s;
-use crate::spec::decode::{self, IgnoredField, Style};
+use crate::spec::decode::{self, Style};
 use crate::spec::diagnostic::{Diagnostics, Reporter};
 use crate::spec::node::{Flavour, Node, Value};
 use crate::spec::source::{SourceId, SourceSpan, Sources};
@@ -71,6 +72,7 @@ struct Collector {
     controlled: Tally,
     finished: Tally,
     old_api: BTreeSet<String>,
+    misspellings: Misspellings,
 }
 
 fn tally(map: &mut Tally, kind: &str, span: SourceSpan) {
@@ -437,7 +439,7 @@ impl Collector {
         let marks: Vec<_> =
             MARKED.iter().filter_map(|&path| node.at(path).map(|n| (path, n.span))).collect();
         let Some(decoded) = decode::decode::<T>(node, Style::Manifest, reporter) else { return };
-        misspelled(&decoded.ignored, reporter);
+        self.misspellings.warn(&decoded.ignored, reporter);
         let mut object = decoded.object;
         complete(&mut object);
         let before = reporter.out.error_count();
@@ -550,81 +552,5 @@ fn foreign(
         let message =
             format!("a document that is no Kubernetes object (it has {missing}) is left out");
         reporter.warning(codes::FOREIGN_DOCUMENT, span, message, help);
-    }
-}
-
-/// Real fields of upstream that are close to one that we read.
-const REAL_FIELDS: &[&str] = &[
-    "args",
-    "env",
-    "envFrom",
-    "hosts",
-    "host",
-    "port",
-    "path",
-    "name",
-    "names",
-    "value",
-    "values",
-    "labels",
-    "label",
-    "items",
-    "item",
-    "exec",
-    "level",
-    "user",
-    "role",
-    "type",
-    "types",
-    "stdin",
-    "tty",
-    "nfs",
-    "csr",
-    "data",
-    "mode",
-    "secret",
-    "ports",
-    "metadata",
-    "spec",
-    "status",
-    "scope",
-    "scopes",
-    "allocatedResources",
-    "hostUsers",
-    "hostname",
-    "hostAliases",
-    "nodePort",
-    "hostIP",
-    "hostIPs",
-    "podIP",
-    "podIPs",
-    "podCIDR",
-    "podCIDRs",
-    "externalID",
-    "clusterIPs",
-    "driver",
-    "drivers",
-    "kubelet",
-    "resource",
-    "resources",
-    "claims",
-    "annotations",
-    "selfLink",
-    "serviceAccount",
-    "volumeDevices",
-];
-
-/// Warns of fields that look like a misspelling of one that we read.
-fn misspelled(ignored: &[IgnoredField], reporter: &mut Reporter<'_>) {
-    for field in ignored.iter().filter(|f| f.name.len() >= 4 && !REAL_FIELDS.contains(&&*f.name)) {
-        let near = field.known.iter().filter_map(|k| {
-            let bound = if k.len() >= 7 { 2 } else { 1 };
-            suggest::distance(&field.name, k, bound).map(|d| (d, *k))
-        });
-        if let Some((_, near)) = near.min() {
-            let message = format!("unknown field `{}`; it has no effect", field.name);
-            let help = format!("did you mean `{near}`?");
-            reporter.warning(codes::MISSPELLED, field.span, message, help);
-        }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod files;
 pub mod kinds;
+mod misspelled;
 
 mod check;
 mod collect;

@@ -44,6 +44,9 @@ fn look(node: &Node<'_>, visit: &mut impl FnMut(&str, SourceSpan)) {
 }
 
 fn placeholder_in(text: &str) -> Option<String> {
+    if !text.as_bytes().contains(&b'{') {
+        return None;
+    }
     for (open, close) in [("${", "}"), ("{{", "}}")] {
         let Some(start) = text.find(open) else { continue };
         let rest = text.get(start..)?;

@@ -22,7 +22,7 @@ pub struct ClusterSpec {
     /// What adds and removes nodes (default: nothing).
     pub autoscaler: AutoscalerSpec,
     /// EKS add-ons: `vpc-cni`, `coredns`, `kube-proxy`, `metrics-server`, `aws-ebs-csi-driver`,
-    /// `eks-pod-identity-agent` (default: the first four).
+    /// `eks-pod-identity-agent` (default: the first four); `karpenter` adds its controller's pods.
     pub addons: Vec<String>,
 }
 

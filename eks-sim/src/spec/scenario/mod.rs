@@ -69,6 +69,8 @@ pub struct ScenarioSpec {
     pub manifests: Vec<String>,
     /// Requests that reach Services, and how Services handle them.
     pub traffic: Vec<TrafficSpec>,
+    /// Custom and external metrics that HPAs read.
+    pub metrics: Vec<CustomMetricSpec>,
     /// How Jobs behave: durations, failures, extra schedules.
     pub jobs: Vec<JobBehaviorSpec>,
     /// How workloads behave where a manifest cannot say: start time, idle use, memory.
@@ -108,6 +110,7 @@ impl Default for ScenarioSpec {
             cluster: ClusterSpec::default(),
             manifests: Vec::new(),
             traffic: Vec::new(),
+            metrics: Vec::new(),
             jobs: Vec::new(),
             workloads: Vec::new(),
             images: Vec::new(),

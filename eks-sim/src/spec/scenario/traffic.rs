@@ -180,6 +180,36 @@ pub struct MarkovSpec {
     pub calm_factor: Option<f64>,
 }
 
+/// A custom or external metric, as an adapter would serve it: `values`, or `of` a Service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CustomMetricSpec {
+    /// Name in the HPA's `metric.name`; its labels and selector are not told apart.
+    pub name: String,
+    /// Values over time; for a Pods metric, of each pod.
+    #[serde(default)]
+    pub values: Option<Vec<MetricValue>>,
+    /// `Service/NAME`; a Pods metric gives each ready pod its share.
+    #[serde(default)]
+    pub of: Option<String>,
+    /// What of the Service: `requestsPerSecond` (default), `waiting` or `latencySeconds`.
+    #[serde(default)]
+    pub measure: Option<String>,
+    /// How old a value of `values` is when the HPA reads it (default 0 s).
+    #[serde(default)]
+    pub delay: Span,
+}
+
+/// A value from a time on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricValue {
+    /// Time since the start.
+    pub at: Span,
+    /// Value.
+    pub value: Quantity,
+}
+
 /// How the pods of a Job or CronJob behave.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -214,4 +244,28 @@ pub struct WorkloadBehaviorSpec {
     /// Memory an idle pod uses (default 60 % of its request).
     #[serde(default)]
     pub idle_memory: Option<Quantity>,
+    /// Memory that grows while its containers run; at the limit they are killed and restarted.
+    #[serde(default)]
+    pub memory: Option<MemorySpec>,
+    /// Changes of `spec.replicas` at set times, as somebody makes them by hand.
+    #[serde(default)]
+    pub scale: Vec<ScaleSpec>,
+}
+
+/// Memory that grows, as with a leak or a cache.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MemorySpec {
+    /// Growth per hour of the containers' running time.
+    pub growth_per_hour: Quantity,
+}
+
+/// A change of `spec.replicas`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScaleSpec {
+    /// Time since the start.
+    pub at: Span,
+    /// Replicas from then on.
+    pub replicas: u32,
 }

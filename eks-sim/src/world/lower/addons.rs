@@ -9,9 +9,10 @@ use crate::spec::{Diagnostics, Manifests, Sources, suggest};
 /// Label that marks objects of add-ons.
 pub(super) const LABEL: &str = "eks-sim/addon";
 
-const ADDONS: [(&str, &str); 6] = [
+const ADDONS: [(&str, &str); 7] = [
     ("vpc-cni", include_str!("../../../data/addons/vpc-cni.yaml")),
     ("kube-proxy", include_str!("../../../data/addons/kube-proxy.yaml")),
+    ("karpenter", include_str!("../../../data/addons/karpenter.yaml")),
     ("coredns", include_str!("../../../data/addons/coredns.yaml")),
     ("metrics-server", include_str!("../../../data/addons/metrics-server.yaml")),
     ("aws-ebs-csi-driver", include_str!("../../../data/addons/aws-ebs-csi-driver.yaml")),

@@ -385,33 +385,16 @@ fn pool(
     model: &mut Model,
     errors: &mut Errors,
 ) -> NodePoolModel {
-    let Draft { object, path, class, requirements, types } = draft;
-    let name = object.metadata.name.clone();
+    let name = draft.object.metadata.name.clone();
     if model.groups.iter().any(|(_, g)| g.name == name) {
         errors.error(
-            &path,
+            &draft.path,
             format!("`{name}` is the name of a node group too"),
             "rename one: results are told apart by that name",
         );
     }
-    let mut bought = vec![[None; 3]; catalog.types().len()];
-    let mut set = TypeSet::none(catalog.types().len());
-    let mut group_types = Vec::new();
-    for (&row, (t, _)) in rows.iter().zip(&types) {
-        set.insert(row);
-        for (kind, how) in
-            [(CapacityType::OnDemand, Bought::OnDemand), (CapacityType::Spot, Bought::Spot)]
-        {
-            if !requirements.get(CAPACITY_TYPE).has(kind.name()) {
-                continue;
-            }
-            let built = group_type(t, how, &object, &class, &requirements, region, model);
-            if let Some(built) = built {
-                bought[row][kind as usize] = u32::try_from(group_types.len()).ok();
-                group_types.push(built);
-            }
-        }
-    }
+    let (group_types, types, bought) = purchases(&draft, rows, catalog, region, model);
+    let Draft { object, class, requirements, .. } = draft;
     let gib_month = model.defaults.money("price.ebs_gp3_gb");
     let group = model.groups.push(GroupModel {
         name: name.clone(),
@@ -430,6 +413,8 @@ fn pool(
     let disruption = spec.disruption.as_ref();
     let policy = disruption.and_then(|d| d.consolidation_policy.as_deref());
     let after = disruption.and_then(|d| d.consolidate_after.as_deref());
+    let grace = template.spec.termination_grace_period.as_deref();
+    let mark = template.metadata.annotations.get("karpenter.sh/do-not-disrupt");
     let mut limits = spec.limits.clone();
     let node_limit = limits.remove("nodes").map(crate::units::Quantity::value);
     NodePoolModel {
@@ -441,23 +426,48 @@ fn pool(
         limits,
         node_limit,
         expire_after: span_or_never(template.spec.expire_after.as_deref().unwrap_or("720h")),
-        termination_grace_period: template
-            .spec
-            .termination_grace_period
-            .as_deref()
-            .and_then(span_or_never),
+        termination_grace_period: grace.and_then(span_or_never),
         consolidate_after: span_or_never(after.unwrap_or("0s")),
         policy: ConsolidationPolicy::new(policy).unwrap_or_default(),
         budgets: budgets::of_pool(disruption),
-        do_not_disrupt: template
-            .metadata
-            .annotations
-            .get("karpenter.sh/do-not-disrupt")
-            .is_some_and(|v| v == "true"),
-        types: set,
+        do_not_disrupt: mark.is_some_and(|v| v == "true"),
+        types,
         bought,
         subnets: class.subnets,
     }
+}
+
+/// By catalogue row and capacity type: the type of the group.
+type BoughtAs = Vec<[Option<u32>; 3]>;
+
+/// Types of the pool's group, and how catalogue rows lead to them.
+fn purchases(
+    draft: &Draft,
+    rows: &[usize],
+    catalog: &Catalog,
+    region: Region,
+    model: &Model,
+) -> (Vec<GroupType>, TypeSet, BoughtAs) {
+    let Draft { object, class, requirements, types, .. } = draft;
+    let mut bought = vec![[None; 3]; catalog.types().len()];
+    let mut set = TypeSet::none(catalog.types().len());
+    let mut group_types = Vec::new();
+    for (&row, (t, _)) in rows.iter().zip(types) {
+        set.insert(row);
+        for (kind, how) in
+            [(CapacityType::OnDemand, Bought::OnDemand), (CapacityType::Spot, Bought::Spot)]
+        {
+            if !requirements.get(CAPACITY_TYPE).has(kind.name()) {
+                continue;
+            }
+            let built = group_type(t, how, object, class, requirements, region, model);
+            if let Some(built) = built {
+                bought[row][kind as usize] = u32::try_from(group_types.len()).ok();
+                group_types.push(built);
+            }
+        }
+    }
+    (group_types, set, bought)
 }
 
 fn span_or_never(text: &str) -> Option<Span> {
@@ -481,29 +491,7 @@ fn group_type(
     let resources = node_resources(t, &settings)?;
     let (capacity, allocatable) = resource_lists(&resources, t);
     let template = &object.spec.template;
-    let mut labels = types::labels(&types::requirements(t, region));
-    labels.extend(
-        types::labels(requirements)
-            .into_iter()
-            .filter(|(key, _)| !is_well_known(key) || key == NODE_POOL),
-    );
-    labels.extend(template.metadata.labels.clone());
-    labels.insert(CAPACITY_TYPE.to_owned(), how.as_str().to_owned());
-    labels.insert("karpenter.sh/registered".to_owned(), "true".to_owned());
-    labels.remove(ZONE);
-    if class.auto_mode {
-        labels.insert("eks.amazonaws.com/compute-type".to_owned(), "auto".to_owned());
-    } else {
-        labels.insert("karpenter.k8s.aws/ec2nodeclass".to_owned(), class.name.clone());
-    }
-    for (new, old) in [
-        ("kubernetes.io/arch", "beta.kubernetes.io/arch"),
-        ("kubernetes.io/os", "beta.kubernetes.io/os"),
-    ] {
-        if let Some(value) = labels.get(new).cloned() {
-            labels.insert(old.to_owned(), value);
-        }
-    }
+    let labels = node_labels(t, how, object, class, requirements, region);
     let hazard = match how {
         Bought::Spot => spot_hazard_per_hour(t.interruption_band(region), &model.defaults),
         Bought::OnDemand => 0.0,
@@ -538,4 +526,40 @@ fn group_type(
         allocatable_memory: resources.allocatable.memory,
         max_pods: resources.pods,
     })
+}
+
+/// Labels of a node, without name and zone.
+fn node_labels(
+    t: &InstanceType,
+    how: Bought,
+    object: &NodePool,
+    class: &Class,
+    requirements: &Requirements,
+    region: Region,
+) -> k8s::StringMap {
+    let template = &object.spec.template;
+    let mut labels = types::labels(&types::requirements(t, region));
+    labels.extend(
+        types::labels(requirements)
+            .into_iter()
+            .filter(|(key, _)| !is_well_known(key) || key == NODE_POOL),
+    );
+    labels.extend(template.metadata.labels.clone());
+    labels.insert(CAPACITY_TYPE.to_owned(), how.as_str().to_owned());
+    labels.insert("karpenter.sh/registered".to_owned(), "true".to_owned());
+    labels.remove(ZONE);
+    if class.auto_mode {
+        labels.insert("eks.amazonaws.com/compute-type".to_owned(), "auto".to_owned());
+    } else {
+        labels.insert("karpenter.k8s.aws/ec2nodeclass".to_owned(), class.name.clone());
+    }
+    for (new, old) in [
+        ("kubernetes.io/arch", "beta.kubernetes.io/arch"),
+        ("kubernetes.io/os", "beta.kubernetes.io/os"),
+    ] {
+        if let Some(value) = labels.get(new).cloned() {
+            labels.insert(old.to_owned(), value);
+        }
+    }
+    labels
 }

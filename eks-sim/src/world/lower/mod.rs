@@ -8,6 +8,7 @@ mod admission;
 mod cluster;
 mod faults;
 mod karpenter;
+mod metrics;
 mod objects;
 mod pods;
 mod scheduler;
@@ -120,10 +121,13 @@ fn lower(
         images: IdVec::new(),
         templates: IdVec::new(),
         workloads: IdVec::new(),
+        scalings: Vec::new(),
         cron_jobs: IdVec::new(),
         services: IdVec::new(),
         service_order: Vec::new(),
         hpas: IdVec::new(),
+        metrics: Vec::new(),
+        vpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
         steps: Vec::new(),
@@ -141,10 +145,13 @@ fn lower(
     admission::quotas(&all, &mut model);
     scheduler::profiles(&all, &mut model, errors);
     objects::workloads(&all, scenario, &mut model, errors);
+    objects::scalings(scenario, &mut model, errors);
     objects::hpas(&all, &mut model, errors);
+    objects::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
     traffic::lower(scenario, folder, &mut model, errors);
+    metrics::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     trace::lower(scenario, folder, &mut model, errors);
     Some(model)

@@ -4,13 +4,14 @@ use super::Errors;
 use super::pods::{self, Owner};
 use crate::k8s::{self, LabelSelector, ObjectMeta, PodTemplateSpec};
 use crate::policy::hpa::HpaSpec;
+use crate::policy::vpa::UpdateMode;
 use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
 use crate::units::key::key_str;
 use crate::units::{Id, SimTime, Span};
 use crate::world::model::{
-    BudgetModel, CronModel, HpaModel, JobModel, Model, ServiceModel, Template, WorkloadKind,
-    WorkloadModel,
+    BudgetModel, CronModel, HpaModel, JobModel, Model, ServiceModel, Template, VpaModel,
+    WorkloadKind, WorkloadModel,
 };
 
 pub(super) fn services(manifests: &Manifests, model: &mut Model) {
@@ -92,6 +93,7 @@ impl Lowering<'_> {
             template,
             replicas: u32::try_from(replicas.unwrap_or(1)).unwrap_or(0),
             min_ready: Span::from_secs(u64::try_from(min_ready).unwrap_or(0)),
+            vpa: None,
             addon,
         })
     }
@@ -186,6 +188,69 @@ fn cron_job(object: &k8s::CronJob, l: &mut Lowering<'_>) {
         due,
         job: id,
     });
+}
+
+pub(super) fn vpas(manifests: &Manifests, model: &mut Model, errors: &mut Errors) {
+    for vpa in &manifests.vpas {
+        let meta = &vpa.object.metadata;
+        let namespace = meta.namespace_or_default();
+        let Some(target) = &vpa.object.spec.target_ref else { continue };
+        let found = model.workloads.iter().find(|(_, w)| {
+            w.namespace == namespace && w.name == target.name && w.kind.name() == target.kind
+        });
+        let Some((id, workload)) = found else {
+            errors.warning(
+                "manifests",
+                format!(
+                    "VerticalPodAutoscaler/{} sizes {}/{}, which is not among the manifests",
+                    meta.name, target.kind, target.name
+                ),
+                "add the workload, or correct targetRef; the VPA is ignored",
+            );
+            continue;
+        };
+        let mode = vpa.object.spec.update_policy.as_ref().and_then(|p| p.update_mode.as_deref());
+        if UpdateMode::lower(mode).is_none() || workload.vpa.is_some() {
+            errors.error(
+                "manifests",
+                format!(
+                    "VerticalPodAutoscaler/{}: its updateMode is unknown, or another VPA has the \
+                     same target",
+                    meta.name
+                ),
+                "use Off, Initial, Recreate, InPlaceOrRecreate or InPlace, and one VPA a workload",
+            );
+            continue;
+        }
+        let number = model.vpas.push(VpaModel {
+            namespace: namespace.to_owned(),
+            name: meta.name.clone(),
+            object: vpa.object.clone(),
+            target: id,
+        });
+        model.workloads[id].vpa = Some(number);
+    }
+}
+
+/// Changes of replicas by hand.
+pub(super) fn scalings(scenario: &Scenario, model: &mut Model, errors: &mut Errors) {
+    for (i, behavior) in scenario.spec.workloads.iter().enumerate() {
+        let hit =
+            |w: &WorkloadModel| pods::names(&behavior.target, w.kind.name(), &w.namespace, &w.name);
+        let targets: Vec<Id<WorkloadModel>> =
+            model.workloads.iter().filter(|(_, w)| hit(w)).map(|(id, _)| id).collect();
+        if targets.is_empty() && !behavior.scale.is_empty() {
+            errors.error(
+                format!("workloads[{i}].for"),
+                format!("no workload is called `{}`", behavior.target),
+                "write for example `Deployment/web` or `Deployment/shop/web`",
+            );
+        }
+        for step in &behavior.scale {
+            let at = SimTime::ZERO + step.at;
+            model.scalings.extend(targets.iter().map(|&w| (at, w, step.replicas)));
+        }
+    }
 }
 
 pub(super) fn hpas(manifests: &Manifests, model: &mut Model, errors: &mut Errors) {

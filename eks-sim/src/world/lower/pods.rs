@@ -61,6 +61,15 @@ pub(super) fn template(
         request_cpu,
         request_memory,
         limit_cpu: limit_cpu(spec),
+        limit_memory: limit_memory(spec),
+        memory_growth: behavior
+            .as_ref()
+            .and_then(|b| b.memory.as_ref())
+            .map_or(0.0, |m| m.growth_per_hour.as_f64().max(0.0) / 3600.0),
+        restarts_on_resize: spec
+            .containers
+            .iter()
+            .any(|c| c.resize_policy.iter().any(|p| p.restart_policy == "RestartContainer")),
         priority: spec.priority.unwrap_or(0),
         host_network: spec.host_network,
         daemon,
@@ -184,6 +193,16 @@ fn limit_cpu(spec: &PodSpec) -> Option<MilliCpu> {
         .chain(sidecars)
         .map(|c| c.resources.limits.get("cpu").map(|q| q.milli_cpu()))
         .sum()
+}
+
+fn limit_memory(spec: &PodSpec) -> Option<Bytes> {
+    let sidecars = spec.init_containers.iter().filter(|c| is_sidecar(c));
+    spec.containers
+        .iter()
+        .chain(sidecars)
+        .map(|c| c.resources.limits.get("memory").map(|q| q.value()))
+        .sum::<Option<i64>>()
+        .map(Bytes::new)
 }
 
 fn images(spec: &PodSpec, scenario: &Scenario, model: &mut Model) -> Vec<(Id<ImageModel>, bool)> {

@@ -197,6 +197,16 @@ impl Catalog {
         self.index_offerings();
     }
 
+    /// Says of every offering (type, capacity type, zone) whether it can be had.
+    pub fn set_available(&mut self, available: impl Fn(&str, CapacityType, &str) -> bool) {
+        for kind in &mut self.types {
+            for offering in &mut kind.offerings {
+                offering.available = available(&kind.name, offering.capacity_type, &offering.zone);
+            }
+        }
+        self.index_offerings();
+    }
+
     fn index_offerings(&mut self) {
         let priced =
             |t: &InstanceType| PricedType { name: t.name.clone(), offerings: t.offerings.clone() };

@@ -98,8 +98,6 @@ pub(super) struct Round<'a> {
     limits: Vec<Vec<Option<i64>>>,
     nodes_left: Vec<Option<i64>>,
     changes: Vec<Change>,
-    /// By shape: its types with their price, cheapest first.
-    price_orders: BTreeMap<usize, Vec<(f64, usize)>>,
 }
 
 impl<'a> Round<'a> {
@@ -120,7 +118,6 @@ impl<'a> Round<'a> {
             limits: input.pools.iter().map(|p| p.limits.clone()).collect(),
             nodes_left: input.pools.iter().map(|p| p.nodes_left).collect(),
             changes: Vec::new(),
-            price_orders: BTreeMap::new(),
         };
         round.node_order.sort_by_key(|&i| (!input.nodes[i].initialized, &input.nodes[i].name));
         round.pool_order.sort_by(|&a, &b| {

@@ -448,6 +448,7 @@ fn a_pass_consolidates_within_budgets() {
                 price: 0.096,
             },
             reschedule_cost: 2.0,
+            disruption_cost: 1.0,
             pods: vec![Pending { class: 0, created: SimTime::ZERO, uid: "" }],
         })
         .collect();
@@ -459,6 +460,7 @@ fn a_pass_consolidates_within_budgets() {
         totals: &[(40.0 * 0.096, 80.0)],
         spot_to_spot: false,
         unreached: &[],
+        order: super::super::options::CandidateOrder::SavingsPerDisruption,
         max_simulations: 100,
     };
     let mut solver = Solver::new(&input);

@@ -42,25 +42,25 @@ pub(in crate::spec::manifest) fn hpa(
         let Some(rules) = rules else { continue };
         let at = format!("spec.behavior.{name}");
         c.one_of(
-            &format!("{at}.selectPolicy"),
+            format_args!("{at}.selectPolicy"),
             rules.select_policy.as_deref(),
             &["Max", "Min", "Disabled"],
         );
         if let Some(window) = rules.stabilization_window_seconds {
-            c.between(&format!("{at}.stabilizationWindowSeconds"), window.into(), 0, 3600);
+            c.between(format_args!("{at}.stabilizationWindowSeconds"), window.into(), 0, 3600);
         }
         for (j, policy) in rules.policies.iter().flatten().enumerate() {
             let at = format!("{at}.policies.{j}");
-            c.one_of(&format!("{at}.type"), Some(&policy.kind), &["Pods", "Percent"]);
-            c.between(&format!("{at}.value"), policy.value.into(), 1, i32::MAX.into());
-            c.between(&format!("{at}.periodSeconds"), policy.period_seconds.into(), 1, 1800);
+            c.one_of(format_args!("{at}.type"), Some(&policy.kind), &["Pods", "Percent"]);
+            c.between(format_args!("{at}.value"), policy.value.into(), 1, i32::MAX.into());
+            c.between(format_args!("{at}.periodSeconds"), policy.period_seconds.into(), 1, 1800);
         }
     }
 }
 
 fn metric_spec(metric: &k8s::MetricSpec, at: &str, c: &mut Checker<'_, '_, '_>) {
     let kinds = ["Resource", "ContainerResource", "Pods", "Object", "External"];
-    c.one_of(&format!("{at}.type"), Some(&metric.kind), &kinds);
+    c.one_of(format_args!("{at}.type"), Some(&metric.kind), &kinds);
     let field = match metric.kind.as_str() {
         "Resource" if metric.resource.is_none() => "resource",
         "ContainerResource" if metric.container_resource.is_none() => "containerResource",
@@ -81,7 +81,7 @@ fn metric_spec(metric: &k8s::MetricSpec, at: &str, c: &mut Checker<'_, '_, '_>) 
         let Some(resource) = resource else { continue };
         let at = format!("{at}.{name}.target");
         if let Some(n) = resource.target.average_utilization {
-            c.between(&format!("{at}.averageUtilization"), n.into(), 1, i32::MAX.into());
+            c.between(format_args!("{at}.averageUtilization"), n.into(), 1, i32::MAX.into());
         } else if resource.target.average_value.is_none() {
             let help = "add `averageUtilization: 70` or `averageValue: 500m`";
             c.error(codes::MISSING_FIELD, &at, "the target of the metric has no value", help);
@@ -141,7 +141,7 @@ pub(in crate::spec::manifest) fn node_pool(o: &k8s::NodePool, c: &mut Checker<'_
     for (i, one) in spec.requirements.iter().enumerate() {
         let at = format!("{at}.requirements.{i}");
         let operators = ["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt", "Gte", "Lte"];
-        c.one_of(&format!("{at}.operator"), Some(&one.operator), &operators);
+        c.one_of(format_args!("{at}.operator"), Some(&one.operator), &operators);
         if one.key.is_empty() {
             c.error(
                 codes::MISSING_FIELD,

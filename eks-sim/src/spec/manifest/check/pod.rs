@@ -5,6 +5,7 @@ use crate::k8s::{
     self, Affinity, Container, NodeSelectorTerm, PodAffinity, PodSpec, ResourceRequirements,
 };
 use crate::spec::codes;
+use core::fmt;
 use std::collections::BTreeSet;
 
 /// A pod's specification at `path`; `claims` are volumes that the workload adds.
@@ -37,15 +38,15 @@ pub(super) fn spec(spec: &PodSpec, path: &str, claims: &[&str], c: &mut Checker<
     }
     volumes(spec, path, claims, c);
     c.one_of(
-        &format!("{path}.preemptionPolicy"),
+        format_args!("{path}.preemptionPolicy"),
         spec.preemption_policy.as_deref(),
         &["PreemptLowerPriority", "Never"],
     );
     c.not_negative(
-        &format!("{path}.terminationGracePeriodSeconds"),
+        format_args!("{path}.terminationGracePeriodSeconds"),
         spec.termination_grace_period_seconds,
     );
-    c.amounts(&format!("{path}.overhead"), &spec.overhead);
+    c.amounts(format_args!("{path}.overhead"), &spec.overhead);
     placement(spec, path, c);
 }
 
@@ -66,14 +67,18 @@ fn container(one: &Container, at: &str, c: &mut Checker<'_, '_, '_>) {
         c.error(codes::MISSING_FIELD, &format!("{at}.image"), message, "add `image: …`");
     }
     let policies = ["Always", "IfNotPresent", "Never"];
-    c.one_of(&format!("{at}.imagePullPolicy"), one.image_pull_policy.as_deref(), &policies);
-    resources(&one.resources, &format!("{at}.resources"), c);
+    c.one_of(format_args!("{at}.imagePullPolicy"), one.image_pull_policy.as_deref(), &policies);
+    resources(&one.resources, format_args!("{at}.resources"), c);
     let mut seen = BTreeSet::new();
     for (i, port) in one.ports.iter().enumerate() {
         let path = format!("{at}.ports.{i}");
-        c.between(&format!("{path}.containerPort"), port.container_port.into(), 1, 65535);
-        c.between(&format!("{path}.hostPort"), port.host_port.into(), 0, 65535);
-        c.one_of(&format!("{path}.protocol"), port.protocol.as_deref(), &["TCP", "UDP", "SCTP"]);
+        c.between(format_args!("{path}.containerPort"), port.container_port.into(), 1, 65535);
+        c.between(format_args!("{path}.hostPort"), port.host_port.into(), 0, 65535);
+        c.one_of(
+            format_args!("{path}.protocol"),
+            port.protocol.as_deref(),
+            &["TCP", "UDP", "SCTP"],
+        );
         if let Some(name) = port.name.as_deref()
             && !seen.insert(name)
         {
@@ -94,20 +99,24 @@ fn container(one: &Container, at: &str, c: &mut Checker<'_, '_, '_>) {
             (probe.success_threshold, "successThreshold"),
             (probe.failure_threshold, "failureThreshold"),
         ] {
-            c.not_negative(&format!("{at}.{name}.{field}"), Some(value.into()));
+            c.not_negative(format_args!("{at}.{name}.{field}"), Some(value.into()));
         }
     }
 }
 
-fn resources(resources: &ResourceRequirements, path: &str, c: &mut Checker<'_, '_, '_>) {
-    let (requests, limits) = (format!("{path}.requests"), format!("{path}.limits"));
-    c.amounts(&requests, &resources.requests);
-    c.amounts(&limits, &resources.limits);
+fn resources(
+    resources: &ResourceRequirements,
+    path: fmt::Arguments<'_>,
+    c: &mut Checker<'_, '_, '_>,
+) {
+    c.amounts(format_args!("{path}.requests"), &resources.requests);
+    c.amounts(format_args!("{path}.limits"), &resources.limits);
     for (name, request) in &resources.requests {
         let Some(limit) = resources.limits.get(name).filter(|limit| request > *limit) else {
             continue;
         };
         let message = format!("the request of `{name}` ({request}) is above its limit ({limit})");
+        let requests = format!("{path}.requests");
         let at = c.node.at(&requests).and_then(|n| n.get(name)).map(|n| n.span);
         let span = at.unwrap_or_else(|| c.span(&requests));
         let help = format!("raise the limit to {request}, or lower the request");
@@ -147,9 +156,9 @@ fn volumes(spec: &PodSpec, path: &str, claims: &[&str], c: &mut Checker<'_, '_, 
 fn placement(spec: &PodSpec, path: &str, c: &mut Checker<'_, '_, '_>) {
     for (i, toleration) in spec.tolerations.iter().enumerate() {
         let at = format!("{path}.tolerations.{i}");
-        c.one_of(&format!("{at}.operator"), Some(&toleration.operator), &["Equal", "Exists"]);
+        c.one_of(format_args!("{at}.operator"), Some(&toleration.operator), &["Equal", "Exists"]);
         let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-        c.one_of(&format!("{at}.effect"), Some(&toleration.effect), &effects);
+        c.one_of(format_args!("{at}.effect"), Some(&toleration.effect), &effects);
         if toleration.operator == "Exists" && !toleration.value.is_empty() {
             let message = "a toleration with `operator: Exists` has no value";
             c.error(
@@ -166,7 +175,7 @@ fn placement(spec: &PodSpec, path: &str, c: &mut Checker<'_, '_, '_>) {
     }
     for (i, spread) in spec.topology_spread_constraints.iter().enumerate() {
         let at = format!("{path}.topologySpreadConstraints.{i}");
-        c.between(&format!("{at}.maxSkew"), spread.max_skew.into(), 1, i32::MAX.into());
+        c.between(format_args!("{at}.maxSkew"), spread.max_skew.into(), 1, i32::MAX.into());
         let field = format!("{at}.whenUnsatisfiable");
         if spread.when_unsatisfiable.is_empty() {
             c.error(
@@ -215,7 +224,7 @@ fn affinities(affinity: &Affinity, path: &str, c: &mut Checker<'_, '_, '_>) {
             nodes.preferred_during_scheduling_ignored_during_execution.iter().enumerate()
         {
             let at = format!("{at}.{preferred}.{i}");
-            c.between(&format!("{at}.weight"), wish.weight.into(), 1, 100);
+            c.between(format_args!("{at}.weight"), wish.weight.into(), 1, 100);
             term(&wish.preference, &format!("{at}.preference"), c);
         }
     }
@@ -246,7 +255,7 @@ fn pod_affinity(pods: &PodAffinity, at: &str, names: [&str; 2], c: &mut Checker<
     }
     for (i, one) in pods.preferred_during_scheduling_ignored_during_execution.iter().enumerate() {
         let at = format!("{at}.{preferred}.{i}");
-        c.between(&format!("{at}.weight"), one.weight.into(), 1, 100);
+        c.between(format_args!("{at}.weight"), one.weight.into(), 1, 100);
         need(&one.pod_affinity_term.topology_key, format!("{at}.podAffinityTerm"), c);
     }
 }
@@ -255,7 +264,7 @@ fn term(term: &NodeSelectorTerm, at: &str, c: &mut Checker<'_, '_, '_>) {
     let operators = ["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"];
     for (i, one) in term.match_expressions.iter().enumerate() {
         let at = format!("{at}.matchExpressions.{i}");
-        c.one_of(&format!("{at}.operator"), Some(&one.operator), &operators);
+        c.one_of(format_args!("{at}.operator"), Some(&one.operator), &operators);
         let wants = matches!(one.operator.as_str(), "In" | "NotIn" | "Gt" | "Lt");
         if wants && one.values.is_empty() {
             let message = format!("the operator `{}` needs values", one.operator);
@@ -305,7 +314,7 @@ pub(super) fn claim(
         );
     }
     for (i, mode) in spec.access_modes.iter().enumerate() {
-        c.one_of(&format!("{at}.{i}"), Some(mode), &modes);
+        c.one_of(format_args!("{at}.{i}"), Some(mode), &modes);
     }
     let requests = format!("{path}.resources.requests");
     c.amounts(&requests, &spec.resources.requests);
@@ -332,7 +341,7 @@ pub(in crate::spec::manifest) fn limit_range(
     for (i, item) in object.spec.limits.iter().enumerate() {
         let at = format!("spec.limits.{i}");
         c.one_of(
-            &format!("{at}.type"),
+            format_args!("{at}.type"),
             Some(&item.kind),
             &["Container", "Pod", "PersistentVolumeClaim"],
         );
@@ -342,7 +351,7 @@ pub(in crate::spec::manifest) fn limit_range(
             (&item.default, "default"),
             (&item.default_request, "defaultRequest"),
         ] {
-            c.amounts(&format!("{at}.{name}"), list);
+            c.amounts(format_args!("{at}.{name}"), list);
         }
         for (name, min) in &item.min {
             if let Some(max) = item.max.get(name).filter(|max| min > *max) {

@@ -206,8 +206,8 @@ pub(in crate::spec::manifest) fn service(o: &k8s::Service, c: &mut Checker<'_, '
     let mut numbers = BTreeSet::new();
     for (i, port) in o.spec.ports.iter().enumerate() {
         let at = format!("spec.ports.{i}");
-        c.between(&format!("{at}.port"), port.port.into(), 1, 65535);
-        c.one_of(&format!("{at}.protocol"), port.protocol.as_deref(), &["TCP", "UDP", "SCTP"]);
+        c.between(format_args!("{at}.port"), port.port.into(), 1, 65535);
+        c.one_of(format_args!("{at}.protocol"), port.protocol.as_deref(), &["TCP", "UDP", "SCTP"]);
         let name = port.name.as_deref().unwrap_or("");
         if o.spec.ports.len() > 1 && name.is_empty() {
             let message = "a Service with several ports must name each";

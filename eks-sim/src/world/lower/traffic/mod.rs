@@ -47,7 +47,12 @@ pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, error
     }
 }
 
-fn find(text: &str, path: &str, model: &Model, errors: &mut Errors) -> Option<Id<ServiceModel>> {
+pub(super) fn find(
+    text: &str,
+    path: &str,
+    model: &Model,
+    errors: &mut Errors,
+) -> Option<Id<ServiceModel>> {
     let found = model
         .services
         .iter()

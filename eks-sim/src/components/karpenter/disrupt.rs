@@ -1,0 +1,551 @@
+//! The disruption loop: emptiness, several nodes, single nodes; validation; commands.
+
+use super::lifecycle::{DO_NOT_DISRUPT, taint};
+use super::state::{ClaimId, Ending, Snapshot, is_reschedulable};
+use super::{Event, Karpenter, wake};
+use crate::engine::Cx;
+use crate::policy::karpenter::budgets::{PoolNodes, Reason, allowed_disruptions};
+use crate::policy::karpenter::consolidation::{
+    Decision, Idleness, Removed, VALIDATION_DELAY, eviction_cost, is_empty, lifetime_left,
+    reschedule_cost,
+};
+use crate::policy::karpenter::disruption::{ConsolidationPolicy, NodeFacts, candidate};
+use crate::policy::karpenter::lifecycle::{command_timeout, do_not_disrupt};
+use crate::policy::karpenter::offerings::CapacityType;
+use crate::policy::karpenter::pass::{
+    self, Command as Found, PassCandidate, PassInput, attempt, emptiness, multi_node, single_node,
+};
+use crate::policy::karpenter::requirements::{CAPACITY_TYPE, Requirement};
+use crate::policy::karpenter::solve::{Input, Pending, Solver};
+use crate::policy::workloads::Budget;
+use crate::units::{Id, SimTime, Span};
+use crate::world::model::BudgetModel;
+use crate::world::nodes::SystemTaint;
+use crate::world::{NodeCondition, PodId};
+use std::collections::BTreeMap;
+
+/// How a decision is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Method {
+    Emptiness,
+    MultiNode,
+    SingleNode,
+}
+
+impl Method {
+    const ALL: [Self; 3] = [Self::Emptiness, Self::MultiNode, Self::SingleNode];
+    const fn reason(self) -> Reason {
+        match self {
+            Self::Emptiness => Reason::Empty,
+            Self::MultiNode | Self::SingleNode => Reason::Underutilized,
+        }
+    }
+}
+
+/// A decision that waits for its validation.
+#[derive(Clone, Debug)]
+struct Proposal {
+    method: Method,
+    claims: Vec<ClaimId>,
+    decision: Decision,
+    replacement: Vec<usize>,
+}
+
+/// A command that waits for its replacement.
+#[derive(Clone, Debug)]
+struct Command {
+    number: u32,
+    claims: Vec<ClaimId>,
+    replacement: ClaimId,
+}
+
+/// State of the loop.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Loop {
+    /// Something changed since the last look that found nothing.
+    changed: bool,
+    /// Last look that found nothing.
+    fruitless: SimTime,
+    proposal: Option<Proposal>,
+    commands: Vec<Command>,
+    started: u32,
+}
+
+impl Loop {
+    /// The cluster changed: consolidation looks again.
+    pub(super) fn touch(&mut self) {
+        self.changed = true;
+    }
+}
+
+/// Consolidation looks at an unchanged cluster again after this time.
+const FORGET_AFTER: Span = Span::from_secs(300);
+/// Simulations of one single-node pass; stands for upstream's limit of three minutes.
+const MAX_SIMULATIONS: usize = 10_000;
+
+/// A candidate with what the pass needs.
+struct Ready {
+    id: ClaimId,
+    row: usize,
+    kind: CapacityType,
+    price: f64,
+    pods: Vec<PodId>,
+    eviction_costs: f64,
+    reschedule_cost: f64,
+    lifetime_left: f64,
+}
+
+impl Karpenter {
+    pub(super) fn poll(&mut self, cx: &mut Cx<'_>) {
+        if self.disruption.proposal.is_some() {
+            return;
+        }
+        let settings = &cx.model().settings.karpenter;
+        let (poll, repeat) = (settings.disruption_poll, settings.disruption_repeat);
+        if !cx.cloud().api_available() || !self.is_synced() {
+            cx.after(repeat, wake(Event::Poll));
+            return;
+        }
+        if !self.is_due(cx) {
+            cx.after(poll, wake(Event::Poll));
+            return;
+        }
+        self.look(&Method::ALL, cx);
+    }
+
+    /// Whether a look could find something that the last one did not.
+    fn is_due(&self, cx: &Cx<'_>) -> bool {
+        let since = self.disruption.fruitless;
+        let now = cx.now();
+        self.disruption.changed
+            || since + FORGET_AFTER <= now
+            || self.live.iter().any(|&c| {
+                let at = self.idleness(c, cx).consolidatable_at();
+                at.is_some_and(|at| since < at && at <= now)
+            })
+    }
+
+    /// Tries methods in order; what is found waits for its validation.
+    fn look(&mut self, methods: &[Method], cx: &mut Cx<'_>) {
+        self.disruption.changed = false;
+        self.renew_offerings(cx);
+        for &method in methods {
+            if let Some(proposal) = self.find(method, cx) {
+                self.disruption.proposal = Some(proposal);
+                cx.after(VALIDATION_DELAY, wake(Event::Validate));
+                return;
+            }
+        }
+        self.disruption.fruitless = cx.now();
+        cx.after(cx.model().settings.karpenter.disruption_poll, wake(Event::Poll));
+    }
+
+    /// The decision must still be as good as it was.
+    pub(super) fn validate(&mut self, cx: &mut Cx<'_>) {
+        let Some(proposal) = self.disruption.proposal.take() else { return };
+        let repeat = cx.model().settings.karpenter.disruption_repeat;
+        if !cx.cloud().api_available() || !self.is_synced() {
+            self.disruption.changed = true;
+            cx.after(repeat, wake(Event::Poll));
+            return;
+        }
+        self.renew_offerings(cx);
+        let method = proposal.method;
+        if let Some((claims, found)) = self.still_good(proposal, cx) {
+            self.start_command(method, claims, found, cx);
+            self.disruption.changed = true;
+            cx.after(repeat, wake(Event::Poll));
+            return;
+        }
+        let rest: Vec<Method> = Method::ALL.into_iter().filter(|&m| m > method).collect();
+        self.look(&rest, cx);
+        self.disruption.changed = true;
+    }
+
+    fn still_good(&mut self, proposal: Proposal, cx: &mut Cx<'_>) -> Option<(Vec<ClaimId>, Found)> {
+        let mut ready = self.candidates(proposal.method, cx);
+        ready.retain(|r| proposal.claims.contains(&r.id));
+        if proposal.method == Method::Emptiness {
+            let found = self.empty(&ready, cx)?;
+            let claims = found.candidates.iter().map(|&i| ready[i].id).collect();
+            return Some((claims, found));
+        }
+        let mut allowed = self.allowed(proposal.method.reason(), cx);
+        let within = ready.iter().all(|r| {
+            let left = &mut allowed[self.claims[r.id].pool.index()];
+            *left -= 1;
+            *left >= 0
+        });
+        if ready.len() != proposal.claims.len() || !within {
+            return None;
+        }
+        let found = self.simulate(&ready, cx, |input, candidates, solver| {
+            let all: Vec<usize> = (0..candidates.len()).collect();
+            attempt(input, candidates, &all, solver).ok()
+        })?;
+        let same = match (&proposal.decision, &found.decision) {
+            (Decision::Delete, Decision::Delete) => true,
+            (Decision::Replace { .. }, Decision::Replace { .. }) => {
+                proposal.replacement.iter().all(|row| found.replacement.contains(row))
+            }
+            _ => false,
+        };
+        let claims = ready.iter().map(|r| r.id).collect();
+        same.then_some((claims, found))
+    }
+
+    fn find(&mut self, method: Method, cx: &mut Cx<'_>) -> Option<Proposal> {
+        let ready = self.candidates(method, cx);
+        if ready.is_empty() {
+            return None;
+        }
+        let found = match method {
+            Method::Emptiness => self.empty(&ready, cx)?,
+            Method::MultiNode => {
+                let allowed = self.allowed(Reason::Underutilized, cx);
+                self.simulate(&ready, cx, |input, candidates, solver| {
+                    multi_node(input, candidates, &allowed, solver)
+                })?
+            }
+            Method::SingleNode => self.single(&ready, cx)?,
+        };
+        Some(Proposal {
+            method,
+            claims: found.candidates.iter().map(|&i| ready[i].id).collect(),
+            decision: found.decision,
+            replacement: found.replacement,
+        })
+    }
+
+    fn single(&mut self, ready: &[Ready], cx: &mut Cx<'_>) -> Option<Found> {
+        let allowed = self.allowed(Reason::Underutilized, cx);
+        let mut refused = Vec::new();
+        let found = self.simulate(ready, cx, |input, candidates, solver| {
+            single_node(input, candidates, &allowed, solver, &mut |i, why| refused.push((i, why)))
+        });
+        for (i, why) in refused {
+            self.claims[ready[i].id].kept = Some(why.text().to_owned());
+        }
+        for r in ready {
+            let claim = &mut self.claims[r.id];
+            if allowed[claim.pool.index()] <= 0 {
+                claim.kept = Some("the disruption budget is used up".to_owned());
+            }
+        }
+        found
+    }
+
+    fn empty(&self, ready: &[Ready], cx: &Cx<'_>) -> Option<Found> {
+        let mut allowed = self.allowed(Reason::Empty, cx);
+        let candidates: Vec<PassCandidate<'_>> =
+            ready.iter().map(|r| self.pass_candidate(r, 0, Vec::new())).collect();
+        emptiness(&candidates, &mut allowed)
+    }
+
+    fn pass_candidate<'p>(
+        &self,
+        r: &Ready,
+        node: usize,
+        pods: Vec<Pending<'p>>,
+    ) -> PassCandidate<'p> {
+        PassCandidate {
+            node,
+            pool: self.claims[r.id].pool.index(),
+            removed: Removed {
+                instance_type: self.catalog.types()[r.row].name.clone(),
+                capacity_type: r.kind,
+                price: r.price,
+            },
+            reschedule_cost: r.reschedule_cost,
+            disruption_cost: r.eviction_costs * r.lifetime_left,
+            pods,
+        }
+    }
+
+    /// Runs a search over removals in one picture of the cluster.
+    fn simulate<T>(
+        &mut self,
+        ready: &[Ready],
+        cx: &mut Cx<'_>,
+        search: impl FnOnce(&PassInput<'_>, &[PassCandidate<'_>], &mut Solver<'_>) -> T,
+    ) -> T {
+        let pending: Vec<Pending<'static>> = self.waiting(cx).into_iter().map(|(_, p)| p).collect();
+        let mut pods: Vec<Vec<Pending<'static>>> = Vec::with_capacity(ready.len());
+        for r in ready {
+            let of = r.pods.iter().filter_map(|&p| self.pending_pod(p, cx)).collect();
+            pods.push(of);
+        }
+        let snapshot = self.snapshot(cx);
+        let positions = positions(&snapshot);
+        let candidates: Vec<PassCandidate<'_>> = ready
+            .iter()
+            .zip(pods)
+            .map(|(r, pods)| {
+                let node = positions.get(&r.id).copied().unwrap_or(usize::MAX);
+                self.pass_candidate(r, node, pods)
+            })
+            .collect();
+        let rules = Self::rules(cx);
+        let initialized: Vec<bool> = snapshot.nodes.iter().map(|n| n.initialized).collect();
+        let policies: Vec<ConsolidationPolicy> =
+            rules.pools.iter().map(|(_, p)| p.policy).collect();
+        let totals = self.totals(cx);
+        let input = Input {
+            catalog: &self.catalog,
+            pools: &snapshot.pools,
+            nodes: &snapshot.nodes,
+            classes: &self.classes,
+            daemons: &self.daemons,
+            min_values: rules.options.min_values_policy,
+        };
+        let pass = PassInput {
+            catalog: &self.catalog,
+            pending: &pending,
+            initialized: &initialized,
+            policies: &policies,
+            totals: &totals,
+            spot_to_spot: rules.options.feature_gates.spot_to_spot_consolidation,
+            order: rules.options.candidate_order,
+            unreached: &[],
+            max_simulations: MAX_SIMULATIONS,
+        };
+        search(&pass, &candidates, &mut Solver::new(&input))
+    }
+
+    /// By NodePool: price and reschedule cost of all its nodes.
+    fn totals(&self, cx: &Cx<'_>) -> Vec<(f64, f64)> {
+        let mut totals = vec![(0.0, 0.0); Self::rules(cx).pools.len()];
+        for &id in &self.live {
+            let claim = &self.claims[id];
+            let Some((_, _, price)) = claim.launched.filter(|_| !claim.is_leaving()) else {
+                continue;
+            };
+            let (costs, _) = self.costs(id, cx);
+            let sum = &mut totals[claim.pool.index()];
+            *sum = (sum.0 + price, sum.1 + reschedule_cost(costs));
+        }
+        totals
+    }
+
+    /// Eviction costs of a node's pods, and the pods.
+    fn costs(&self, id: ClaimId, cx: &Cx<'_>) -> (Vec<f64>, Vec<PodId>) {
+        let Some(node) = self.claims[id].node else { return (Vec::new(), Vec::new()) };
+        let pods = cx.api().nodes[node].pods.iter().copied();
+        pods.filter_map(|pod| {
+            let p = cx.api().pods.get(pod).filter(|p| is_reschedulable(p, cx.model()))?;
+            let t = &cx.model().templates[p.template];
+            let deletion =
+                t.object.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost");
+            Some((eviction_cost(deletion.map(String::as_str), Some(t.priority)), pod))
+        })
+        .unzip()
+    }
+
+    fn idleness(&self, id: ClaimId, cx: &Cx<'_>) -> Idleness {
+        let claim = &self.claims[id];
+        Idleness {
+            consolidate_after: Self::rules(cx).pools[claim.pool].consolidate_after,
+            initialized: claim.is_initialized().then_some(claim.initialized),
+            last_pod_event: claim.last_pod_event,
+        }
+    }
+
+    /// Nodes that a method may take, and why the others stay.
+    fn candidates(&mut self, method: Method, cx: &Cx<'_>) -> Vec<Ready> {
+        let blocked: Vec<(Id<BudgetModel>, bool)> =
+            cx.model().budgets.iter().map(|(id, b)| (id, budget_is_closed(b, cx))).collect();
+        let mut ready = Vec::new();
+        for id in self.live.clone() {
+            let Some((row, kind, price)) = self.claims[id].launched else { continue };
+            let (costs, pods) = self.costs(id, cx);
+            let cost = reschedule_cost(costs.iter().copied());
+            let facts = self.facts(id, is_empty(cost), &pods, &blocked, cx);
+            match candidate(&facts, method.reason()) {
+                Err(why) => {
+                    if method != Method::Emptiness || facts.empty {
+                        self.claims[id].kept = Some(why.text().to_owned());
+                    }
+                }
+                Ok(()) => {
+                    let pool = &Self::rules(cx).pools[self.claims[id].pool];
+                    let age = cx.now().since(self.claims[id].created);
+                    ready.push(Ready {
+                        id,
+                        row,
+                        kind,
+                        price,
+                        pods,
+                        eviction_costs: costs.iter().sum(),
+                        reschedule_cost: cost,
+                        lifetime_left: lifetime_left(age, pool.expire_after),
+                    });
+                }
+            }
+        }
+        ready
+    }
+
+    fn facts(
+        &self,
+        id: ClaimId,
+        empty: bool,
+        pods: &[PodId],
+        blocked: &[(Id<BudgetModel>, bool)],
+        cx: &Cx<'_>,
+    ) -> NodeFacts {
+        let claim = &self.claims[id];
+        let pool = &Self::rules(cx).pools[claim.pool];
+        let live = || pods.iter().filter_map(|&p| cx.api().pods.get(p));
+        let protected_pod = live().any(|p| {
+            let mark =
+                cx.model().templates[p.template].object.metadata.annotations.get(DO_NOT_DISRUPT);
+            do_not_disrupt(mark.map(String::as_str), p.started, cx.now())
+        });
+        let pdb_blocks = live().any(|p| {
+            let of = |b: Id<BudgetModel>| cx.model().budgets[b].templates.contains(&p.template);
+            let mut covering = blocked.iter().filter(|(b, _)| of(*b));
+            let first = covering.next();
+            // The eviction API refuses pods of more than one budget.
+            first.is_some_and(|(_, closed)| *closed) || covering.next().is_some()
+        });
+        NodeFacts {
+            managed: true,
+            initialized: claim.is_initialized(),
+            deleting: claim.deleting.is_some(),
+            nominated: claim.nominated_until > cx.now(),
+            do_not_disrupt: pool.do_not_disrupt,
+            in_command: claim.marked,
+            protected_pod,
+            pdb_blocks,
+            has_termination_grace_period: pool.termination_grace_period.is_some(),
+            consolidatable: self.idleness(id, cx).is_consolidatable(cx.now()),
+            drifted: false,
+            empty,
+            policy: pool.policy,
+        }
+    }
+
+    /// By NodePool: nodes that its budgets allow to go now.
+    fn allowed(&self, reason: Reason, cx: &Cx<'_>) -> Vec<i64> {
+        let seconds = i64::try_from(cx.now().since(SimTime::ZERO).whole_secs()).unwrap_or(0);
+        let now = cx.model().start_unix.saturating_add(seconds);
+        let pools = &Self::rules(cx).pools;
+        let mut nodes = vec![PoolNodes { total: 0, disrupting: 0 }; pools.len()];
+        for &id in &self.live {
+            let claim = &self.claims[id];
+            let Some(node) = claim.node.filter(|_| claim.is_initialized()) else { continue };
+            let row = &cx.api().nodes[node];
+            let counts = &mut nodes[claim.pool.index()];
+            counts.total += 1;
+            let ready = row.exists() && row.condition == NodeCondition::Ready;
+            counts.disrupting += i64::from(!ready || claim.is_leaving());
+        }
+        pools
+            .iter()
+            .zip(nodes)
+            .map(|((_, pool), nodes)| allowed_disruptions(&pool.budgets, nodes, reason, now))
+            .collect()
+    }
+
+    /// Taints the nodes and starts the replacement; without one they go at once.
+    fn start_command(
+        &mut self,
+        method: Method,
+        claims: Vec<ClaimId>,
+        found: Found,
+        cx: &mut Cx<'_>,
+    ) {
+        for &id in &claims {
+            self.claims[id].marked = true;
+            self.claims[id].kept = None;
+            if let Some(node) = self.claims[id].node {
+                taint(node, SystemTaint::KarpenterDisrupted, true, cx);
+            }
+        }
+        let pass::Command { decision, replacement, claim, .. } = found;
+        let (Decision::Replace { filter, .. }, Some(new)) = (decision, claim) else {
+            let why =
+                if method == Method::Emptiness { Ending::Empty } else { Ending::Underutilized };
+            for id in claims {
+                self.end(id, why, cx);
+            }
+            return;
+        };
+        let mut requirements = new.requirements;
+        if let Some(kinds) = filter.capacity_types {
+            requirements.add(CAPACITY_TYPE, Requirement::of(kinds.iter().map(|k| k.name())));
+        }
+        let pool = Id::new(new.pool as u32);
+        let made = self.create(pool, requirements, replacement, (new.pods, new.requests), cx);
+        self.disruption.started += 1;
+        let number = self.disruption.started;
+        self.disruption.commands.push(Command { number, claims, replacement: made });
+        cx.after(command_timeout(self.live.len() as u64), wake(Event::CommandDue(number)));
+        self.launch(made, cx);
+    }
+
+    /// Commands whose replacement is initialised go on.
+    pub(super) fn replacement_ready(&mut self, cx: &mut Cx<'_>) {
+        let done = |c: &Command, claims: &crate::units::IdVec<super::Claim, super::Claim>| {
+            claims[c.replacement].is_initialized()
+        };
+        let (ready, waiting) = core::mem::take(&mut self.disruption.commands)
+            .into_iter()
+            .partition(|c| done(c, &self.claims));
+        self.disruption.commands = waiting;
+        let ready: Vec<Command> = ready;
+        for command in ready {
+            // The pods that come are expected: the new node is left alone meanwhile.
+            let until = cx.now() + Self::rules(cx).options.nomination_window();
+            self.claims[command.replacement].nominated_until = until;
+            for id in command.claims {
+                self.end(id, Ending::Underutilized, cx);
+            }
+        }
+    }
+
+    /// A NodeClaim is gone: a command that waits for it is undone.
+    pub(super) fn claim_lost(&mut self, id: ClaimId, cx: &mut Cx<'_>) {
+        let lost = self.disruption.commands.iter().position(|c| c.replacement == id);
+        if let Some(at) = lost {
+            let command = self.disruption.commands.remove(at);
+            self.undo(&command.claims, cx);
+        }
+    }
+
+    pub(super) fn command_due(&mut self, number: u32, cx: &mut Cx<'_>) {
+        let late = self.disruption.commands.iter().position(|c| c.number == number);
+        if let Some(at) = late {
+            let command = self.disruption.commands.remove(at);
+            self.undo(&command.claims, cx);
+        }
+    }
+
+    fn undo(&mut self, claims: &[ClaimId], cx: &mut Cx<'_>) {
+        for &id in claims {
+            self.claims[id].marked = false;
+            if let Some(node) = self.claims[id].node.filter(|_| self.claims[id].deleting.is_none())
+            {
+                taint(node, SystemTaint::KarpenterDisrupted, false, cx);
+            }
+        }
+        self.disruption.touch();
+    }
+}
+
+fn positions(snapshot: &Snapshot) -> BTreeMap<ClaimId, usize> {
+    snapshot.claims.iter().enumerate().filter_map(|(i, c)| c.map(|c| (c, i))).collect()
+}
+
+/// Whether a budget allows no eviction now.
+fn budget_is_closed(budget: &BudgetModel, cx: &Cx<'_>) -> bool {
+    let Some(rule) = Budget::lower(&budget.object.spec) else { return true };
+    let (mut healthy, mut matching, mut scale) = (0, 0, 0);
+    for (_, set) in cx.api().sets.iter().filter(|(_, s)| budget.templates.contains(&s.template)) {
+        healthy += set.ready as i32;
+        matching += set.pods.len() as i32;
+        scale += set.desired as i32;
+    }
+    let expected = if rule.needs_scale() { scale } else { matching };
+    rule.status(expected, healthy).allowed <= 0
+}
