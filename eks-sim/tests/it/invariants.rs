@@ -328,7 +328,7 @@ impl Watcher {
             let active = set.pods.iter().filter_map(|&p| api.pods.get(p)).filter(|p| p.is_active());
             let active = active.count();
             let plain =
-                matches!(model.kind, WorkloadKind::Deployment(_) | WorkloadKind::ReplicaSet);
+                matches!(model.kind, WorkloadKind::Deployment(_) | WorkloadKind::ReplicaSet(_));
             self.check(!plain || active == set.desired as usize, || {
                 format!("{}: {active} pods for long, {} wanted", model.name, set.desired)
             });

@@ -8,8 +8,6 @@ mod invariants;
 mod load;
 mod rig;
 mod spec_broken;
-mod spec_broken;
-mod spec_real;
 mod spec_real;
 mod swarm;
 mod tidy;
