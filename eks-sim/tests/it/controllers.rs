@@ -23,7 +23,7 @@ const INSTANT: &str = "
     image.check: 0s
     image.registry_latency: 0s
     image.pull_rate: 1000000000.0
-    image.default_size: 0.001
+  images: [{name: '*', size: 1}]
 ";
 
 fn model(spec: &str, manifests: &str) -> Arc<Model> {
@@ -262,7 +262,7 @@ fn a_mistaken_change_says_how_to_mend_it() {
             .any(|e| e.path == path && e.message.contains(message) && e.help.contains(help));
         assert!(found, "{path}: {errors:?}");
     };
-    has("changes[0].target", "no workload `Deployment/wep`", "Deployment/default/web");
+    has("changes[0].target", "no workload `Deployment/wep`", "did you mean `Deployment/web`?");
     has("changes[1].set[\"replicass\"]", "no field `replicass`", "spelling");
     has("changes[2].undo", "no earlier revision", "template");
     has("changes[3]", "needs a `target` or a `drain`", "write for example");
@@ -275,6 +275,7 @@ fn several_scheduler_profiles_are_read() {
                   args: {scoringStrategy: {type: MostAllocated}}\n  plugins:\n    score:\n      \
                   disabled: [{name: NodeResourcesBalancedAllocation}, {name: PodTopologySpread}]\n";
     let packed = deployment(20, "{}", 30, "")
+        .replace("cpu: 10m", "cpu: 2")
         .replace("hostNetwork: true", "schedulerName: packer\n      hostNetwork: true");
     let (_, sim) = run(&model("", &format!("{packed}{config}")));
     let mut pods: Vec<usize> = sim.world().api.nodes.iter().map(|(_, n)| n.pods.len()).collect();

@@ -112,6 +112,7 @@ impl ControlPlane {
         api.sets[set].deleted = true;
         let workload = api.sets[set].workload;
         api.workloads[workload].sets.retain(|&s| s != set);
+        cx.emit(Change::SetScaled(set));
     }
 
     /// A step of the scenario: the user applies a changed workload.

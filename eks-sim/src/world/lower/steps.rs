@@ -139,7 +139,10 @@ fn find(target: &str, path: &str, l: &mut Lowering<'_>) -> Option<Id<WorkloadMod
                 .workloads
                 .iter()
                 .filter(|(_, w)| !w.addon)
-                .map(|(_, w)| format!("{}/{}/{}", w.kind.name(), w.namespace, w.name))
+                .flat_map(|(_, w)| {
+                    let kind = w.kind.name();
+                    [format!("{kind}/{}", w.name), format!("{kind}/{}/{}", w.namespace, w.name)]
+                })
                 .collect();
             let near = crate::spec::suggest::nearest(target, all.iter().map(String::as_str));
             let help = match near {
