@@ -217,6 +217,50 @@ pub struct InstanceType {
     pub(super) offers: [RegionOffer; REGION_COUNT],
 }
 
+/// A machine that EC2 does not know: a node of a trace. It has no interfaces and no price.
+pub static FOREIGN_MACHINE: InstanceType = InstanceType {
+    name: "node",
+    generation: None,
+    architecture: Architecture::Amd64,
+    cpu_manufacturer: None,
+    burstable: None,
+    vcpu: None,
+    memory: None,
+    os_visible_memory: None,
+    gpu: None,
+    accelerator: None,
+    interfaces: None,
+    hypervisor: Hypervisor::Unknown,
+    bare_metal: None,
+    network_performance: None,
+    network_gbps: None,
+    network_peak_gbps: None,
+    efa_supported: None,
+    local_disks: None,
+    ebs: EbsLimits {
+        max_attachments: None,
+        limit_type: None,
+        baseline_mbps: None,
+        max_mbps: None,
+        baseline_iops: None,
+        max_iops: None,
+    },
+    published_max_pods: None,
+    spot_supported: None,
+    reserved_1y: None,
+    reserved_3y: None,
+    karpenter: None,
+    source_flags: "",
+    offers: [RegionOffer {
+        zone_count: 0,
+        on_demand: None,
+        basis: super::prices::PriceBasis::List,
+        list_2025_04: None,
+        spot_savings_percent: None,
+        interruption_band: None,
+    }; REGION_COUNT],
+};
+
 impl InstanceType {
     /// The part before the dot, for example `m5`.
     #[must_use]

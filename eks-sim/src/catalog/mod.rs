@@ -21,8 +21,8 @@ pub use constants::{Constant, ConstantError, ConstantValue, Constants, Status, c
 pub use defaults::{Defaults, OverrideError, Overrides};
 pub use eks::{EksVersion, FargateSize, eks_version, eks_versions, fargate_fit, fargate_sizes};
 pub use instance_types::{
-    Accelerators, Architecture, Catalog, CatalogError, EbsLimitType, EbsLimits, Hypervisor,
-    InstanceType, InterfaceLimits, KarpenterReference, LocalDisks,
+    Accelerators, Architecture, Catalog, CatalogError, EbsLimitType, EbsLimits, FOREIGN_MACHINE,
+    Hypervisor, InstanceType, InterfaceLimits, KarpenterReference, LocalDisks,
 };
 pub use max_pods::{MaxPodsRule, PodNetwork, max_pods};
 pub use nearest::nearest;

@@ -11,7 +11,7 @@ use crate::k8s::StringMap;
 use crate::policy::vpc_cni::{Holding, Placement};
 use crate::units::{Id, SimTime, Span};
 use crate::world::cloud::{Fleet, Group, Instance, InstanceState, LaunchFailure, Subnet};
-use crate::world::model::{GroupModel, SubnetModel, Zone};
+use crate::world::model::{GroupKind, GroupModel, GroupType, SubnetModel, Zone};
 use crate::world::{Change, Client, Request};
 use std::sync::Arc;
 
@@ -80,6 +80,43 @@ impl Ec2 {
                     Err(why) => refuse(group, why, cx),
                 }
             }
+        }
+    }
+
+    /// Nodes of a trace are machines that run for ever, outside the cluster's subnets.
+    pub fn start_trace_nodes(&mut self, cx: &mut Cx<'_>) {
+        let model = cx.model();
+        let Some(trace) = model.trace.as_ref() else { return };
+        let Some((group, g)) = model.groups.iter().find(|(_, g)| g.kind == GroupKind::Trace) else {
+            return;
+        };
+        let Some(&subnet) = g.subnets.first() else { return };
+        for (serial, node) in trace.nodes.iter().enumerate() {
+            let fits = |t: &GroupType| {
+                t.allocatable_cpu == node.cpu && t.allocatable_memory == node.memory
+            };
+            let type_index = g.types.iter().position(fits).unwrap_or(0) as u32;
+            let key = engine::draws::key(&[engine::draws::key_str(&g.name), serial as u64]);
+            let instance = cx.cloud_mut().instances.push(Instance {
+                group,
+                serial: serial as u32,
+                key,
+                type_index,
+                subnet,
+                zone: model.subnets[subnet].zone,
+                state: InstanceState::Running,
+                alive: true,
+                requested: SimTime::ZERO,
+                running: SimTime::ZERO,
+                terminated: SimTime::NEVER,
+                end_reason: "",
+                crashed: SimTime::NEVER,
+                address: 0,
+                node: None,
+                labels: None,
+            });
+            cx.cloud_mut().groups[group].instances.push(instance);
+            cx.emit(Change::InstanceRunning(instance));
         }
     }
 
@@ -166,25 +203,26 @@ fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
             }
             Err(why) => {
                 refuse(group, why, cx);
-                // One retry at a time, however many instances the group has lost.
-                let (now, retry) = (cx.now(), cx.model().settings.launch_retry);
-                let state = &mut cx.cloud_mut().groups[group];
-                if state.retry <= now {
-                    state.retry = now + retry;
-                    cx.after(retry, wake(Event::Reconcile(group)));
-                }
                 return;
             }
         }
     }
 }
 
+/// Notes the refusal, and tries again later.
 fn refuse(group: Id<GroupModel>, why: LaunchFailure, cx: &mut Cx<'_>) {
     let now = cx.now();
     let state = &mut cx.cloud_mut().groups[group];
     state.failing_since.get_or_insert(now);
     state.failure = Some(why);
     cx.emit(Change::LaunchRefused(group, why));
+    // One retry at a time, however many instances the group lacks.
+    let retry = cx.model().settings.launch_retry;
+    let state = &mut cx.cloud_mut().groups[group];
+    if state.retry <= now {
+        state.retry = now + retry;
+        cx.after(retry, wake(Event::Reconcile(group)));
+    }
 }
 
 /// Asks for one instance, in the zone of the group that has the fewest.

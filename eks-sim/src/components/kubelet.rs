@@ -49,6 +49,8 @@ pub enum Event {
     Registered(Id<Node>),
     /// A node becomes Ready.
     NodeReady(Id<Node>),
+    /// A node reports the images on its disk.
+    ReportImages(Id<Node>),
 }
 
 /// All kubelets. Their state is in [`crate::world::Machines`].
@@ -87,6 +89,12 @@ impl Kubelets {
                 }
             }
             Event::Registered(n) => registered(n, cx),
+            Event::ReportImages(n) => {
+                machine_mut(n, cx).reports_at = SimTime::ZERO;
+                if cx.cloud().instances[cx.api().nodes[n].instance].alive {
+                    cx.submit(Client::Kubelet, Request::ReportImages { node: n });
+                }
+            }
             Event::NodeReady(n) => {
                 let instance = cx.api().nodes[n].instance;
                 if cx.cloud().instances[instance].alive {
@@ -217,8 +225,20 @@ fn pull(
         at = begin + overhead + Span::from_secs_f64(seconds);
         machine.pull_free = at;
         machine.images.insert(image, at);
+        report_images(node, at, cx);
     }
     at
+}
+
+/// The node's status is posted when it has changed, looked at once a period.
+fn report_images(node: Id<Node>, pulled: SimTime, cx: &mut Cx<'_>) {
+    let period = cx.model().settings.node_status_period.nanos().max(1);
+    let due = pulled.nanos().div_ceil(period).saturating_mul(period);
+    let machine = machine_mut(node, cx);
+    if machine.reports_at.nanos() < due {
+        machine.reports_at = SimTime::from_nanos(due);
+        cx.at(SimTime::from_nanos(due), engine::Event::Kubelet(Event::ReportImages(node)));
+    }
 }
 
 fn node_key(node: Id<Node>, cx: &Cx<'_>) -> u64 {
@@ -273,6 +293,12 @@ fn ready_after(template: Id<Template>, key: u64, cx: &Cx<'_>) -> Span {
 
 fn finished(pod: PodId, well: bool, cx: &mut Cx<'_>) {
     if !works(pod, cx) {
+        return;
+    }
+    let Some(p) = cx.api().pods.get(pod) else { return };
+    if cx.model().templates[p.template].trace {
+        cx.emit(Change::PodStopped(pod));
+        report(pod, PodReport::Succeeded, cx);
         return;
     }
     if !at_stage(pod, Stage::Running, cx) {
@@ -422,6 +448,10 @@ fn terminate(pod: PodId, cx: &mut Cx<'_>) {
     }
     let Some(p) = cx.api().pods.get(pod) else { return };
     let (template, key) = (p.template, p.key);
+    if cx.model().templates[template].trace {
+        cx.submit(Client::Kubelet, Request::RemovePod { pod });
+        return;
+    }
     let Some(m) = cx.machines().pod(pod) else { return };
     let wait = match m.stage {
         Stage::Running => {

@@ -11,6 +11,7 @@ pub mod kubelet;
 pub mod node_lifecycle;
 pub mod scheduler;
 pub mod traffic;
+pub mod user;
 pub mod volumes;
 pub mod vpa;
 pub mod vpc_cni;

@@ -67,7 +67,14 @@ impl NodeLifecycle {
             Event::NodeChanged(n) => self.node_changed(n, cx),
             Event::TaintDue(n) => {
                 self.queued.retain(|&q| q != n);
-                taint_due(n, cx);
+                // The zone may have got worse since the turn was given.
+                let zone = zone_of(n, cx);
+                if eviction_rate(zone, cx).is_some() {
+                    taint_due(n, cx);
+                } else {
+                    *self.zone_gate(zone) = cx.now();
+                    self.stop(n, cx);
+                }
             }
             Event::Evict(p) => evict(p, cx),
             Event::InstanceGone(n) => {
@@ -143,26 +150,33 @@ impl NodeLifecycle {
         }
     }
 
+    /// The node waits: the zone's state may change.
+    fn stop(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {
+        if !self.stopped.contains(&node) {
+            self.stopped.push(node);
+            cx.after(cx.model().settings.node_monitor_period, wake(Event::Look(node)));
+        }
+    }
+
     /// NoExecute taints go out at the zone's rate; not at all while every zone is wholly lost or
     /// a small zone is mostly lost (scheduler.md C2).
     fn queue_taint(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {
-        if self.queued.contains(&node) || self.stopped.contains(&node) {
+        let tainted = cx.api().nodes[node].has_taint(SystemTaint::UnreachableNoExecute);
+        if tainted || self.queued.contains(&node) || self.stopped.contains(&node) {
             return;
         }
-        let settings = &cx.model().settings;
-        let zone = cx.cloud().instances[cx.api().nodes[node].instance].zone;
-        let Some(per_second) = eviction_rate(zone, cx) else {
-            // Look again: the zone's state may change.
-            self.stopped.push(node);
-            cx.after(settings.node_monitor_period, wake(Event::Look(node)));
-            return;
-        };
+        let zone = zone_of(node, cx);
+        let Some(per_second) = eviction_rate(zone, cx) else { return self.stop(node, cx) };
         self.queued.push(node);
         let gate = self.zone_gate(zone);
         let at = (*gate).max(cx.now());
         *gate = at + Span::from_secs_f64(1.0 / per_second);
         cx.at(at, wake(Event::TaintDue(node)));
     }
+}
+
+fn zone_of(node: Id<Node>, cx: &Cx<'_>) -> Id<Zone> {
+    cx.cloud().instances[cx.api().nodes[node].instance].zone
 }
 
 /// Nodes a second that may be tainted in the zone; `None` is a stop.

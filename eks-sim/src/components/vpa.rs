@@ -247,13 +247,12 @@ impl Vpa {
                     group.disrupt(candidate.pending);
                     wishes.push((candidate.id, true));
                 }
-                InPlaceDecision::Evict => {
+                InPlaceDecision::Evict
                     if group.can_evict(candidate.pending)
-                        && candidate.may_go(&policy.eviction_requirements, state, cx)
-                    {
-                        group.disrupt(candidate.pending);
-                        wishes.push((candidate.id, false));
-                    }
+                        && candidate.may_go(&policy.eviction_requirements, state, cx) =>
+                {
+                    group.disrupt(candidate.pending);
+                    wishes.push((candidate.id, false));
                 }
                 _ => {}
             }

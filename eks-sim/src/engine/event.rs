@@ -2,7 +2,7 @@
 
 use crate::components::{
     cluster_autoscaler, control_plane, ec2, faults, hpa, karpenter, kubelet, node_lifecycle,
-    scheduler, traffic, volumes, vpa, vpc_cni, workloads,
+    scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
 };
 
 /// Something that happens to one component at one instant.
@@ -36,6 +36,8 @@ pub enum Event {
     Traffic(traffic::Event),
     /// Faults of the scenario.
     Faults(faults::Event),
+    /// Steps of the scenario.
+    User(user::Event),
 }
 
 const _: () = assert!(core::mem::size_of::<Event>() <= 16, "an agenda entry is 24 bytes");
@@ -59,6 +61,7 @@ impl Event {
             Self::Volumes(_) => "volumes",
             Self::Traffic(_) => "traffic",
             Self::Faults(_) => "faults",
+            Self::User(_) => "user",
         }
     }
 }

@@ -9,8 +9,8 @@ use super::watch::fan_out;
 use crate::components::{
     cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
     hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, node_lifecycle::NodeLifecycle,
-    scheduler::Scheduler, traffic::Traffic, volumes::Volumes, vpa::Vpa, vpc_cni::VpcCni,
-    workloads::Workloads,
+    scheduler::Scheduler, traffic::Traffic, user::User, volumes::Volumes, vpa::Vpa,
+    vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
 use crate::units::SimTime;
@@ -76,6 +76,7 @@ struct Components {
     traffic: Traffic,
     volumes: Volumes,
     faults: Faults,
+    user: User,
 }
 
 impl Sim {
@@ -98,6 +99,7 @@ impl Sim {
             traffic: Traffic::new(&model),
             volumes: Volumes::default(),
             faults: Faults::default(),
+            user: User::default(),
         };
         Self {
             world: World::new(&model),
@@ -145,6 +147,7 @@ impl Sim {
         let cx = &mut cx;
         c.control_plane.start(cx);
         c.ec2.start(cx);
+        c.ec2.start_trace_nodes(cx);
         c.traffic.start(cx);
         c.control_plane.register_initial_nodes(cx);
         c.control_plane.create_initial_objects(cx);
@@ -154,6 +157,7 @@ impl Sim {
         c.cluster_autoscaler.start(cx);
         c.karpenter.start(cx);
         c.faults.start(cx);
+        c.user.start(cx);
         self.publish(now, observer);
     }
 
@@ -177,6 +181,7 @@ impl Sim {
             Event::Volumes(e) => c.volumes.handle(e, cx),
             Event::Traffic(e) => c.traffic.handle(e, cx),
             Event::Faults(e) => c.faults.handle(e, cx),
+            Event::User(e) => c.user.handle(e, cx),
         }
     }
 

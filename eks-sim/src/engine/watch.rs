@@ -5,10 +5,10 @@ use super::draws;
 use super::event::Event;
 use crate::components::{
     cluster_autoscaler, control_plane, ec2, hpa, karpenter, kubelet, node_lifecycle, scheduler,
-    traffic, volumes, vpa, vpc_cni, workloads,
+    traffic, user, volumes, vpa, vpc_cni, workloads,
 };
-use crate::units::Span;
-use crate::world::{Change, Client, Model, PodId, Request, World};
+use crate::units::{Id, Span};
+use crate::world::{Change, Client, Model, PodId, Request, Set, World};
 
 /// Calls `push` for each event that `change` causes.
 pub(super) fn fan_out(
@@ -37,12 +37,102 @@ fn fan_out_objects(
     match change {
         Change::PodCreated(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodAdded(p)));
-            sync_set_of(p, world, watch, push);
+            if let Some(pod) =
+                world.api.pods.get(p).filter(|pod| has_controller(pod.set, world, model))
+            {
+                push(Span::ZERO, Event::Workloads(workloads::Event::Created(pod.set)));
+                push(watch, Event::Workloads(workloads::Event::SyncSet(pod.set)));
+            }
         }
         Change::PodBound(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodBound(p)));
-            push(watch, Event::Kubelet(kubelet::Event::Observe(p)));
+            match trace_duration(p, world, model) {
+                Some(running) => {
+                    push(running, Event::Kubelet(kubelet::Event::Finished(p, true)));
+                }
+                None => push(watch, Event::Kubelet(kubelet::Event::Observe(p))),
+            }
         }
+        Change::JobFinished(w, _) => {
+            push(watch, Event::Workloads(workloads::Event::JobFinished(w)));
+        }
+        Change::PodReady(p) | Change::PodUnready(p) | Change::PodDeleting(p, _) => {
+            if let Change::PodDeleting(..) = change {
+                push(watch, Event::Kubelet(kubelet::Event::Terminate(p)));
+                push(watch, Event::Scheduler(scheduler::Event::PodTerminating(p)));
+            }
+            sync_set_of(p, world, model, watch, push);
+            endpoints_of(p, world, model, push);
+        }
+        // A pod of a trace is gone at the same instant.
+        Change::PodSucceeded(p) if is_trace(p, world, model) => {}
+        Change::PodSucceeded(p) | Change::PodFailed(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodGone(p)));
+            sync_set_of(p, world, model, watch, push);
+            endpoints_of(p, world, model, push);
+        }
+        Change::PodDeleted(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodGone(p)));
+            sync_set_of(p, world, model, watch, push);
+            endpoints_of(p, world, model, push);
+        }
+        Change::WorkloadCreated(w) | Change::WorkloadScaled(w, _) => {
+            push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
+            let row = &model.workloads[world.api.workloads[w].model];
+            if let (Change::WorkloadCreated(_), Some(_)) = (change, row.vpa) {
+                push(watch, Event::Vpa(vpa::Event::WorkloadCreated(w)));
+            }
+            if let Change::WorkloadCreated(_) = change
+                && let Some(h) = world.api.workloads[w].hpa
+            {
+                push(watch, Event::Hpa(hpa::Event::Sync(h)));
+            }
+        }
+        Change::WorkloadChanged(w, _) => {
+            push(watch, Event::Workloads(workloads::Event::WorkloadChanged(w)));
+        }
+        Change::SetScaled(s) => {
+            push(watch, Event::Workloads(workloads::Event::SetWritten(s)));
+        }
+        Change::EvictionRefused(p, _) => {
+            push(model.settings.eviction_retry, Event::User(user::Event::Evict(p)));
+        }
+        Change::NodeRegistered(n) => {
+            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
+            push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
+            push(Span::ZERO, Event::VpcCni(vpc_cni::Event::NodeAdded(n)));
+            push(Span::ZERO, Event::Kubelet(kubelet::Event::Registered(n)));
+        }
+        Change::NodeConditionChanged(n) | Change::NodeTainted(n, _, _) => {
+            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
+            push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
+            push(watch, Event::NodeLifecycle(node_lifecycle::Event::NodeChanged(n)));
+        }
+        Change::NodeImagesChanged(n) => {
+            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
+        }
+        Change::VolumeCreated(p, i) => {
+            let index = u8::try_from(i).unwrap_or(u8::MAX);
+            push(watch, Event::Scheduler(scheduler::Event::VolumeCreated(p, index)));
+        }
+        Change::NodeDeleted(n) => {
+            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
+            push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
+            push(watch, Event::NodeLifecycle(node_lifecycle::Event::NodeGone(n)));
+        }
+        _ => fan_out_machines(change, world, model, push),
+    }
+}
+
+/// The part of [`fan_out`] about pods on their machines.
+fn fan_out_machines(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    let watch = model.settings.watch_delay;
+    match change {
         Change::PodAddressed(p) => push(Span::ZERO, Event::Kubelet(kubelet::Event::Addressed(p))),
         Change::PodAddressRefused(p) => {
             push(Span::ZERO, Event::Kubelet(kubelet::Event::AddressRefused(p)));
@@ -52,6 +142,7 @@ fn fan_out_objects(
             push(Span::ZERO, Event::Kubelet(kubelet::Event::VolumesReady(p)))
         }
         Change::VolumesWanted(p) => push(Span::ZERO, Event::Volumes(volumes::Event::Attach(p))),
+        Change::PodStopped(p) if is_trace(p, world, model) => {}
         Change::PodStopped(p) => {
             push(Span::ZERO, Event::VpcCni(vpc_cni::Event::Release(p)));
             let pod = world.api.pods.get(p);
@@ -70,60 +161,6 @@ fn fan_out_objects(
         Change::PodOomKilled(p) => {
             push(Span::ZERO, Event::Traffic(traffic::Event::PodStopped(p)));
             push(watch, Event::Vpa(vpa::Event::OomKilled(p)));
-        }
-        Change::JobFinished(w, _) => {
-            push(watch, Event::Workloads(workloads::Event::JobFinished(w)));
-        }
-        Change::PodReady(p) | Change::PodUnready(p) | Change::PodDeleting(p, _) => {
-            if let Change::PodDeleting(..) = change {
-                push(watch, Event::Kubelet(kubelet::Event::Terminate(p)));
-                push(watch, Event::Scheduler(scheduler::Event::PodTerminating(p)));
-            }
-            sync_set_of(p, world, watch, push);
-            endpoints_of(p, world, model, push);
-        }
-        Change::PodSucceeded(p) | Change::PodFailed(p) => {
-            push(watch, Event::Scheduler(scheduler::Event::PodGone(p)));
-            sync_set_of(p, world, watch, push);
-            endpoints_of(p, world, model, push);
-        }
-        Change::PodDeleted(p) => {
-            push(watch, Event::Scheduler(scheduler::Event::PodGone(p)));
-            sync_set_of(p, world, watch, push);
-            endpoints_of(p, world, model, push);
-        }
-        Change::WorkloadCreated(w) | Change::WorkloadScaled(w, _) => {
-            push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
-            let row = &model.workloads[world.api.workloads[w].model];
-            if let (Change::WorkloadCreated(_), Some(_)) = (change, row.vpa) {
-                push(watch, Event::Vpa(vpa::Event::WorkloadCreated(w)));
-            }
-            if let Change::WorkloadCreated(_) = change
-                && let Some(h) = world.api.workloads[w].hpa
-            {
-                push(watch, Event::Hpa(hpa::Event::Sync(h)));
-            }
-        }
-        Change::SetScaled(s) => {
-            push(watch, Event::Workloads(workloads::Event::SyncSet(s)));
-            let w = world.api.sets[s].workload;
-            push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
-        }
-        Change::NodeRegistered(n) => {
-            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
-            push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
-            push(Span::ZERO, Event::VpcCni(vpc_cni::Event::NodeAdded(n)));
-            push(Span::ZERO, Event::Kubelet(kubelet::Event::Registered(n)));
-        }
-        Change::NodeConditionChanged(n) | Change::NodeTainted(n, _, _) => {
-            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
-            push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
-            push(watch, Event::NodeLifecycle(node_lifecycle::Event::NodeChanged(n)));
-        }
-        Change::NodeDeleted(n) => {
-            push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
-            push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
-            push(watch, Event::NodeLifecycle(node_lifecycle::Event::NodeGone(n)));
         }
         _ => fan_out_cloud(change, world, model, push),
     }
@@ -199,11 +236,27 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
             push(Span::ZERO, Event::ControlPlane(event));
         }
         Change::RequestRefused(client, request) => {
-            refused(client, request, model.settings.request_retry, push);
+            refused(client, request, world, model, push);
         }
         // Facts that only observers read, or that the writer itself follows up.
         _ => {}
     }
+}
+
+fn is_trace(p: PodId, world: &World, model: &Model) -> bool {
+    world.api.pods.get(p).is_some_and(|pod| model.templates[pod.template].trace)
+}
+
+/// How long a pod of a trace runs.
+fn trace_duration(p: PodId, world: &World, model: &Model) -> Option<Span> {
+    let pod = world.api.pods.get(p).filter(|pod| model.templates[pod.template].trace)?;
+    let trace = model.trace.as_ref()?;
+    trace.pods.get(pod.ordinal as usize).map(|t| t.duration)
+}
+
+/// Pods of a trace have no controller that looks after them.
+fn has_controller(set: Id<Set>, world: &World, model: &Model) -> bool {
+    !model.templates[world.api.sets[set].template].trace
 }
 
 /// What Cluster Autoscaler watches, if there is one.
@@ -236,8 +289,14 @@ fn fan_out_autoscaler(
     push(watch, Event::ClusterAutoscaler(notice));
 }
 
-fn sync_set_of(p: PodId, world: &World, delay: Span, push: &mut impl FnMut(Span, Event)) {
-    if let Some(pod) = world.api.pods.get(p) {
+fn sync_set_of(
+    p: PodId,
+    world: &World,
+    model: &Model,
+    delay: Span,
+    push: &mut impl FnMut(Span, Event),
+) {
+    if let Some(pod) = world.api.pods.get(p).filter(|pod| has_controller(pod.set, world, model)) {
         push(delay, Event::Workloads(workloads::Event::SyncSet(pod.set)));
     }
 }
@@ -251,11 +310,30 @@ fn endpoints_of(p: PodId, world: &World, model: &Model, push: &mut impl FnMut(Sp
 }
 
 /// Who asked looks again after a while; nothing is repeated blindly.
-fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(Span, Event)) {
+fn refused(
+    client: Client,
+    request: Request,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    let retry = model.settings.request_retry;
     match request {
-        Request::CreatePod { set, .. } | Request::ScaleSet { set, .. } => {
-            push(retry, Event::Workloads(workloads::Event::Failed(set)));
+        Request::CreatePod { set, ordinal, .. } => {
+            if has_controller(set, world, model) {
+                push(Span::ZERO, Event::Workloads(workloads::Event::Refused(set)));
+            } else {
+                push(retry, Event::Workloads(workloads::Event::TracePodFailed(ordinal)));
+            }
         }
+        Request::ScaleSet { set, .. } | Request::ReviveSet { set } | Request::DeleteSet { set } => {
+            let workload = world.api.sets[set].workload;
+            push(retry, Event::Workloads(workloads::Event::WorkloadFailed(workload)));
+        }
+        Request::CompleteUpdate { set } => {
+            push(retry, Event::Workloads(workloads::Event::SyncSet(set)));
+        }
+        Request::Step { step } => push(retry, Event::User(user::Event::Step(step))),
         Request::DeletePod { pod, .. } => match client {
             Client::Scheduler => push(retry, Event::Scheduler(scheduler::Event::Retry(pod))),
             Client::NodeLifecycle => {
@@ -263,7 +341,11 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
             }
             _ => push(retry, Event::Workloads(workloads::Event::DeleteFailed(pod))),
         },
-        Request::EvictPod { .. } => {}
+        Request::EvictPod { pod, .. } => {
+            if client == Client::User {
+                push(retry, Event::User(user::Event::Evict(pod)));
+            }
+        }
         Request::RemovePod { pod } => match client {
             Client::NodeLifecycle => {
                 push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryPod(pod)));
@@ -295,6 +377,8 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
         Request::RegisterNode { instance } => {
             push(retry, Event::Ec2(ec2::Event::Register(instance)));
         }
+        // Reported again with the next change.
+        Request::ReportImages { .. } => {}
         Request::SetNodeCondition { node, .. } => {
             push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryNode(node)));
         }
@@ -312,7 +396,7 @@ fn refused(client: Client, request: Request, retry: Span, push: &mut impl FnMut(
 pub(super) fn request_key(world: &World, request: &Request) -> u64 {
     let pod = |p: PodId| world.api.pods.get(p).map_or(0, |pod| pod.key);
     match *request {
-        Request::CreatePod { set, ordinal } => {
+        Request::CreatePod { set, ordinal, .. } => {
             draws::key(&[1, u64::from(set.raw()), u64::from(ordinal)])
         }
         Request::DeletePod { pod: p, .. } => draws::key(&[2, pod(p)]),
@@ -325,7 +409,7 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
             draws::key(&[8, u64::from(workload.raw()), u64::from(replicas)])
         }
         Request::CreateSet { workload, .. } => draws::key(&[9, u64::from(workload.raw())]),
-        Request::ScaleSet { set, desired } => {
+        Request::ScaleSet { set, desired, .. } => {
             draws::key(&[10, u64::from(set.raw()), u64::from(desired)])
         }
         Request::RegisterNode { instance } => {
@@ -341,9 +425,14 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
         Request::CreateJob { cron } => draws::key(&[15, u64::from(cron.raw())]),
         Request::FinishJob { job, .. } => draws::key(&[16, u64::from(job.raw())]),
         Request::RecommendVpa { vpa, shape } => {
-            draws::key(&[17, u64::from(vpa.raw()), u64::from(shape.raw())])
+            draws::key(&[22, u64::from(vpa.raw()), u64::from(shape.raw())])
         }
-        Request::ResizePod { pod: p, shape } => draws::key(&[18, pod(p), u64::from(shape.raw())]),
-        Request::Resized { pod: p } => draws::key(&[19, pod(p)]),
+        Request::ResizePod { pod: p, shape } => draws::key(&[23, pod(p), u64::from(shape.raw())]),
+        Request::Resized { pod: p } => draws::key(&[24, pod(p)]),
+        Request::ReportImages { node } => draws::key(&[21, u64::from(node.raw())]),
+        Request::ReviveSet { set } => draws::key(&[17, u64::from(set.raw())]),
+        Request::DeleteSet { set } => draws::key(&[18, u64::from(set.raw())]),
+        Request::CompleteUpdate { set } => draws::key(&[19, u64::from(set.raw())]),
+        Request::Step { step } => draws::key(&[20, u64::from(step)]),
     }
 }

@@ -37,6 +37,8 @@ pub struct JobSpec {
     pub selector: Option<LabelSelector>,
     /// What a pod failure means.
     pub pod_failure_policy: Option<PodFailurePolicy>,
+    /// `TerminatingOrFailed` (default) or `Failed`: when a pod is replaced.
+    pub pod_replacement_policy: Option<String>,
     /// Template.
     pub template: PodTemplateSpec,
 }

@@ -6,6 +6,7 @@ use crate::engine::View;
 use crate::units::{Id, SimTime, UsageCost};
 use crate::world::cloud::Instance;
 use crate::world::model::WorkloadKind;
+use crate::world::steps::StepKind;
 use crate::world::{Change, Model, NodeCondition, PodId, World};
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ pub fn pod_name(pod: PodId, world: &World, model: &Model) -> (String, String) {
         WorkloadKind::Deployment(_) => {
             format!("{}-{}-{}", w.name, suffix(set_key(p.set, world, model), 10), suffix(p.key, 5))
         }
-        WorkloadKind::ReplicaSet | WorkloadKind::DaemonSet(_) => {
+        WorkloadKind::ReplicaSet(_) | WorkloadKind::DaemonSet(_) => {
             format!("{}-{}", w.name, suffix(p.key, 5))
         }
         WorkloadKind::StatefulSet(_) => format!("{}-{}", w.name, p.ordinal),
@@ -52,7 +53,7 @@ pub fn pod_name(pod: PodId, world: &World, model: &Model) -> (String, String) {
 fn set_key(set: Id<crate::world::Set>, world: &World, model: &Model) -> u64 {
     let row = &world.api.sets[set];
     let w = &model.workloads[world.api.workloads[row.workload].model];
-    crate::units::key::key(&[w.key, u64::from(row.revision)])
+    crate::units::key::key(&[w.key, u64::from(row.serial)])
 }
 
 /// Letters of Kubernetes' random suffixes.
@@ -315,6 +316,34 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Some(EventRow { at: now, component, kind, object, reason: reason.to_owned(), message })
     };
     match *change {
+        Change::WorkloadChanged(x, step) => {
+            let message = match m.steps.get(step as usize).map(|s| &s.kind) {
+                Some(StepKind::Change { text, .. }) => text.clone(),
+                _ => String::new(),
+            };
+            row("user", "workload", workload(x), "Changed", message)
+        }
+        Change::RolloutComplete(x) => row(
+            "deployment-controller",
+            "workload",
+            workload(x),
+            "NewReplicaSetAvailable",
+            String::new(),
+        ),
+        Change::ProgressDeadlineExceeded(x) => row(
+            "deployment-controller",
+            "workload",
+            workload(x),
+            "ProgressDeadlineExceeded",
+            "the rollout made no progress within progressDeadlineSeconds".to_owned(),
+        ),
+        Change::PodRefused(s) => {
+            let why = w.api.refusals.get(&s).cloned().unwrap_or_default();
+            let owner = workload(w.api.sets[s].workload);
+            let name = owner.rsplit('/').next().unwrap_or_default().to_owned();
+            let message = format!("Error creating: pods \"{name}-\" is forbidden: {why}");
+            row("controller", "workload", owner, "FailedCreate", message)
+        }
         Change::WorkloadScaled(x, hpa) => {
             let by = if hpa.is_some() { "horizontal-pod-autoscaler" } else { "kubectl" };
             let message = format!("Scaled to {}", w.api.workloads[x].replicas);

@@ -103,6 +103,111 @@ fn selector(inside: &str) -> Step {
     }
 }
 
+/// Why a value cannot be set, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetError {
+    /// What is wrong.
+    pub message: String,
+    /// The mend.
+    pub help: String,
+}
+
+impl FieldPath {
+    /// Sets the field of a JSON object to `value`; `null` removes it. An entry of `env` that is
+    /// not there is added.
+    ///
+    /// # Errors
+    /// When the path leads nowhere.
+    pub fn set_json(
+        &self,
+        object: &mut serde_json::Value,
+        value: &serde_json::Value,
+    ) -> Result<(), SetError> {
+        set_json(object, &self.steps, "the object", value)
+    }
+
+    /// Whether the object has the field.
+    #[must_use]
+    pub fn is_in(&self, object: &serde_json::Value) -> bool {
+        let mut nodes = vec![object];
+        for (step, _) in &self.steps {
+            nodes = nodes.iter().flat_map(|node| children(node, step)).collect();
+        }
+        !nodes.is_empty()
+    }
+}
+
+fn children<'a>(node: &'a serde_json::Value, step: &Step) -> Vec<&'a serde_json::Value> {
+    let list = || node.as_array().into_iter().flatten();
+    match step {
+        Step::Key(key) => node.get(key.as_str()).into_iter().collect(),
+        Step::Index(i) => node.get(*i).into_iter().collect(),
+        Step::All => list().collect(),
+        Step::Name(name) => list().filter(|n| n["name"].as_str() == Some(name.as_str())).collect(),
+    }
+}
+
+fn set_json(
+    node: &mut serde_json::Value,
+    steps: Steps<'_>,
+    way: &str,
+    value: &serde_json::Value,
+) -> Result<(), SetError> {
+    use serde_json::Value as Json;
+    let Some(((step, _), rest)) = steps.split_first() else {
+        *node = value.clone();
+        return Ok(());
+    };
+    let fail = |message: String, help: String| Err(SetError { message, help });
+    match step {
+        Step::Key(key) => {
+            if node.is_null() {
+                *node = Json::Object(serde_json::Map::new());
+            }
+            let Some(map) = node.as_object_mut() else {
+                return fail(format!("`{way}` has no fields"), "shorten the path".to_owned());
+            };
+            if rest.is_empty() && value.is_null() {
+                map.remove(key);
+                return Ok(());
+            }
+            let entry = map.entry(key.clone()).or_insert(Json::Null);
+            set_json(entry, rest, key, value)
+        }
+        Step::Name(_) | Step::Index(_) | Step::All => {
+            if node.is_null() && way == "env" {
+                *node = Json::Array(Vec::new());
+            }
+            let Some(items) = node.as_array_mut() else {
+                let help = "remove the brackets, or write `[\"key\"]` for a key with dots";
+                return fail(format!("`{way}` is not a list"), help.to_owned());
+            };
+            let fits = |(i, item): (usize, &Json)| match step {
+                Step::Name(name) => item["name"].as_str() == Some(name.as_str()),
+                Step::Index(at) => i == *at,
+                _ => true,
+            };
+            let mut chosen: Vec<usize> =
+                items.iter().enumerate().filter(|&e| fits(e)).map(|(i, _)| i).collect();
+            if let (Step::Name(name), "env", true) = (step, way, chosen.is_empty()) {
+                items.push(serde_json::json!({ "name": name }));
+                chosen.push(items.len() - 1);
+            }
+            if chosen.is_empty() {
+                let names = items.iter().filter_map(|i| i["name"].as_str());
+                let help = format!("its entries are {}", suggest::list(names));
+                return fail(format!("`{way}` has no such entry"), help);
+            }
+            for i in chosen {
+                if let Some(item) = items.get_mut(i) {
+                    set_json(item, rest, way, value)?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
 /// Where a path was written: its span, and whether the span covers exactly its text.
 #[derive(Clone, Copy, Debug)]
 pub struct PathPlace {
@@ -278,6 +383,28 @@ fn default_at<'s>(way: &[String], key: &str) -> Node<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_objects_are_set_by_path() {
+        let mut object = json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}});
+        let mut set = |path: &str, value| {
+            FieldPath::parse(path).unwrap().set_json(&mut object, &value).map_err(|e| e.message)
+        };
+        assert_eq!(set("spec.containers[b].image", json!("x:2")), Ok(()));
+        assert_eq!(set("spec.containers[*].env[LOG].value", json!("debug")), Ok(()));
+        assert_eq!(set("spec.replicas", json!(3)), Ok(()));
+        assert_eq!(set("spec.replicas", json!(null)), Ok(()));
+        let missing = set("spec.containers[c].image", json!("x"));
+        assert_eq!(missing, Err("`containers` has no such entry".to_owned()));
+        assert_eq!(set("spec[0].a", json!(1)), Err("`spec` is not a list".to_owned()));
+        let env = json!([{"name": "LOG", "value": "debug"}]);
+        let b = json!({"name": "b", "image": "x:2", "env": env});
+        let expected = json!({"spec": {"containers": [{"name": "a", "env": env}, b]}});
+        assert_eq!(object, expected);
+        assert!(FieldPath::parse("spec.containers[b].image").unwrap().is_in(&expected));
+        assert!(!FieldPath::parse("spec.containers[a].image").unwrap().is_in(&expected));
+    }
 
     #[test]
     fn paths() {

@@ -98,6 +98,8 @@ pub enum Request {
         set: Id<Set>,
         /// Serial, ordinal or index.
         ordinal: u32,
+        /// From the template before the update (StatefulSets below the partition).
+        previous: bool,
     },
     /// Delete a pod gracefully.
     DeletePod {
@@ -161,6 +163,30 @@ pub enum Request {
         set: Id<Set>,
         /// Size.
         desired: u32,
+        /// The Deployment's replicas, as an annotation.
+        replicas: u32,
+        /// These and the surge, as an annotation.
+        max: u32,
+    },
+    /// Make a ReplicaSet of an earlier revision the newest one.
+    ReviveSet {
+        /// ReplicaSet.
+        set: Id<Set>,
+    },
+    /// Delete a ReplicaSet that is no longer kept.
+    DeleteSet {
+        /// ReplicaSet.
+        set: Id<Set>,
+    },
+    /// Note that all pods of a StatefulSet are up to date.
+    CompleteUpdate {
+        /// Its set.
+        set: Id<Set>,
+    },
+    /// Apply a step of the scenario.
+    Step {
+        /// Its number.
+        step: u32,
     },
     /// Register a node.
     RegisterNode {
@@ -182,6 +208,11 @@ pub enum Request {
         taint: SystemTaint,
         /// Add or remove.
         on: bool,
+    },
+    /// Report the images on a node.
+    ReportImages {
+        /// Node.
+        node: Id<Node>,
     },
     /// Delete a node.
     DeleteNode {
@@ -242,6 +273,8 @@ pub enum Reason {
     JobReplaced,
     /// The spot instance is reclaimed.
     SpotInterruption,
+    /// The user drains its node.
+    Drained,
     /// Karpenter drains its node.
     NodeDisrupted,
     /// Its requests are far from the VPA's recommendation.
@@ -249,6 +282,20 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the pod gets the condition `DisruptionTarget`.
+    #[must_use]
+    pub const fn is_disruption(self) -> bool {
+        matches!(
+            self,
+            Self::Preempted
+                | Self::NodeScaleDown
+                | Self::TaintEviction
+                | Self::NodeGone
+                | Self::SpotInterruption
+                | Self::Drained
+                | Self::NodeDisrupted
+        )
+    }
     /// Reason as it appears in events.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -262,6 +309,7 @@ impl Reason {
             Self::JobCleanup => "JobCleanup",
             Self::JobReplaced => "JobReplaced",
             Self::SpotInterruption => "SpotInterruption",
+            Self::Drained => "EvictionByEvictionAPI",
             Self::NodeDisrupted => "Disrupted",
             Self::VpaEviction => "EvictedByVPA",
         }
@@ -315,6 +363,14 @@ pub enum Change {
     WorkloadScaled(Id<Workload>, Option<Id<Hpa>>),
     /// A workload appeared.
     WorkloadCreated(Id<Workload>),
+    /// A step of the scenario changed a workload.
+    WorkloadChanged(Id<Workload>, u32),
+    /// A rollout made no progress for `progressDeadlineSeconds`.
+    ProgressDeadlineExceeded(Id<Workload>),
+    /// A rollout is complete: all pods are new and available.
+    RolloutComplete(Id<Workload>),
+    /// Admission refused a pod of this set; the text is in [`super::Api::refusals`].
+    PodRefused(Id<Set>),
     /// A Job ended.
     JobFinished(Id<Workload>, bool),
     /// A ReplicaSet appeared or changed its size.
@@ -329,6 +385,8 @@ pub enum Change {
     NodeTainted(Id<Node>, SystemTaint, bool),
     /// A node is gone.
     NodeDeleted(Id<Node>),
+    /// A node's status lists other images.
+    NodeImagesChanged(Id<Node>),
     /// An instance was asked for.
     InstanceRequested(Id<Instance>),
     /// An instance runs.
@@ -373,8 +431,6 @@ pub enum Change {
     RequestRefused(Client, Request),
     /// A fault began.
     FaultBegan(u32),
-    /// The pod of this number in the trace arrived.
-    TracePodArrived(u32),
     /// A volume was created for the claim of this number of the pod's template.
     VolumeCreated(PodId, u32),
     /// A pod's sandbox needs an address.

@@ -57,6 +57,8 @@ pub struct Machine {
     pub images: FxHashMap<Id<ImageModel>, SimTime>,
     /// When the pull queue is empty.
     pub pull_free: SimTime,
+    /// When images are reported next.
+    pub reports_at: SimTime,
 }
 
 /// Load on a Service.

@@ -1,6 +1,7 @@
 //! The state of one run: what etcd holds, what the cloud holds, what machines run; and the
 //! immutable [`Model`] it starts from.
 
+pub mod budgets;
 pub mod change;
 pub mod cloud;
 pub mod karpenter;
@@ -12,7 +13,9 @@ pub mod owners;
 pub mod pods;
 pub mod settings;
 pub mod shapes;
+pub mod steps;
 pub mod table;
+pub mod trace;
 pub mod usage;
 
 pub use change::{Change, Client, PodReport, Reason, Request};
@@ -23,7 +26,10 @@ pub use nodes::{Node, NodeCondition};
 pub use owners::{Hpa, Set, Workload};
 pub use pods::{Phase, Pod, PodId};
 
-use crate::units::IdVec;
+use crate::k8s::ResourceList;
+use crate::units::{Id, IdVec, SimTime};
+use model::BudgetModel;
+use std::collections::BTreeMap;
 use table::Table;
 
 /// All state of one run. `api` changes only by applied [`Request`]s, `cloud` and `machines` by
@@ -56,7 +62,7 @@ pub struct Api {
     /// Nodes, by order of registration; deleted ones stay as rows.
     pub nodes: IdVec<Node, Node>,
     /// Nodes that exist, in order of registration.
-    pub live_nodes: Vec<crate::units::Id<Node>>,
+    pub live_nodes: Vec<Id<Node>>,
     /// Deployments, StatefulSets, DaemonSets, Jobs and so on.
     pub workloads: IdVec<Workload, Workload>,
     /// What owns pods directly: ReplicaSets, and the other workloads themselves.
@@ -67,4 +73,10 @@ pub struct Api {
     pub shapes: shapes::Shapes,
     /// HorizontalPodAutoscalers' state.
     pub hpas: IdVec<Hpa, Hpa>,
+    /// Evictions granted within the last two minutes (`disruptedPods` of the budgets).
+    pub disrupted: Vec<(Id<BudgetModel>, PodId, SimTime)>,
+    /// Usage by quota.
+    pub quota_used: Vec<ResourceList>,
+    /// Why the last pod of a set was refused, while that is so.
+    pub refusals: BTreeMap<Id<Set>, String>,
 }

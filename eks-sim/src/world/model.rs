@@ -3,8 +3,11 @@
 
 use super::karpenter::KarpenterModel;
 use super::settings::Settings;
+use super::steps::{RevisionModel, StepModel};
+pub use super::trace::{TraceModel, TraceNode, TracePod};
 use crate::catalog::{CapacityType, Defaults, InstanceType};
 use crate::k8s;
+use crate::policy::kube_scheduler::Profile;
 use crate::policy::traffic::{Discipline, Markov, RateProfile};
 use crate::policy::vpc_cni::{AddressSpace, Cidr, Holding, Placement};
 use crate::spec::scenario::{ClusterAutoscalerSpec, CniSpec};
@@ -72,6 +75,14 @@ pub struct Model {
     pub budgets: IdVec<BudgetModel, BudgetModel>,
     /// Faults that the scenario sets.
     pub faults: Vec<FaultModel>,
+    /// What the user does during the run.
+    pub steps: Vec<StepModel>,
+    /// Workloads as these steps leave them.
+    pub revisions: IdVec<RevisionModel, RevisionModel>,
+    /// ResourceQuotas.
+    pub quotas: Vec<QuotaModel>,
+    /// kube-scheduler's profiles.
+    pub profiles: Vec<Profile>,
     /// Objects the scheduler reads beside pods and nodes.
     pub objects: SchedulerObjects,
     /// Pods of a trace, if any.
@@ -158,6 +169,8 @@ pub enum GroupKind {
     Managed,
     /// A NodePool: Karpenter asks EC2 for each instance; sizes mean nothing.
     NodePool,
+    /// Nodes of a trace: they are there from the start, and nothing replaces them.
+    Trace,
 }
 
 /// Instances of like origin: a managed node group, or what a NodePool launches.
@@ -250,6 +263,8 @@ pub struct Template {
     pub host_network: bool,
     /// Belongs to a DaemonSet.
     pub daemon: bool,
+    /// Belongs to a trace: nothing but its running time is simulated.
+    pub trace: bool,
     /// Images in the order they are pulled, with whether the registry is asked each time.
     pub images: Vec<(Id<ImageModel>, bool)>,
     /// Init containers that run to their end.
@@ -284,6 +299,25 @@ pub struct Template {
     pub restarts_on_failure: bool,
     /// Claims, by name in the namespace, or of the StatefulSet's templates.
     pub claims: Vec<ClaimModel>,
+    /// Why admission refuses the pods, whatever else there is: the text after `is forbidden: `.
+    pub refusal: Option<String>,
+    /// Quotas of its namespace that cover the pods.
+    pub quotas: Vec<u32>,
+    /// Profile that schedules the pods; `None` if no scheduler has the name.
+    pub profile: Option<u32>,
+}
+
+/// A ResourceQuota.
+#[derive(Clone, Debug)]
+pub struct QuotaModel {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Limits.
+    pub hard: k8s::ResourceList,
+    /// Scopes.
+    pub scopes: Vec<String>,
 }
 
 /// Timing of a readiness probe.
@@ -310,6 +344,8 @@ pub struct ClaimModel {
     pub rate: MoneyRate,
     /// Whether it lives in one zone (EBS).
     pub zonal: bool,
+    /// The object, or the template of the object.
+    pub object: Arc<k8s::PersistentVolumeClaim>,
 }
 
 /// Kind of a workload, with its own settings.
@@ -318,7 +354,7 @@ pub enum WorkloadKind {
     /// A Deployment.
     Deployment(Box<k8s::DeploymentSpec>),
     /// A ReplicaSet without Deployment.
-    ReplicaSet,
+    ReplicaSet(Box<k8s::ReplicaSetSpec>),
     /// A StatefulSet.
     StatefulSet(Box<k8s::StatefulSetSpec>),
     /// A DaemonSet.
@@ -337,7 +373,7 @@ impl WorkloadKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Deployment(_) => "Deployment",
-            Self::ReplicaSet => "ReplicaSet",
+            Self::ReplicaSet(_) => "ReplicaSet",
             Self::StatefulSet(_) => "StatefulSet",
             Self::DaemonSet(_) => "DaemonSet",
             Self::Job(_) => "Job",
@@ -594,22 +630,6 @@ pub struct SchedulerObjects {
     pub services: Vec<k8s::Service>,
     /// Namespaces.
     pub namespaces: Vec<k8s::Namespace>,
-}
-
-/// Pods of a trace.
-#[derive(Clone, Debug, Default)]
-pub struct TraceModel {
-    /// Sorted by arrival.
-    pub pods: Vec<TracePod>,
-}
-
-/// A pod of a trace.
-#[derive(Clone, Copy, Debug)]
-pub struct TracePod {
-    /// Arrival.
-    pub at: SimTime,
-    /// Running time.
-    pub duration: Span,
-    /// Workload of its shape.
-    pub workload: Id<WorkloadModel>,
+    /// Storage classes; those that claims name and nobody describes are EKS's `gp2`.
+    pub storage_classes: Vec<k8s::StorageClass>,
 }

@@ -74,6 +74,8 @@ pub struct Node {
     pub taints: Vec<SystemTaint>,
     /// What [`SystemTaint::Startup`] stands for on this node.
     pub startup_taints: Arc<[k8s::Taint]>,
+    /// Images that its status lists.
+    pub images: Arc<Vec<k8s::NodeImage>>,
     /// Ready condition.
     pub condition: NodeCondition,
     /// Registered.
@@ -121,6 +123,7 @@ impl Node {
     pub fn full_object(&self) -> k8s::Node {
         let mut object = (*self.object).clone();
         object.spec.taints.extend(self.component_taints());
+        object.status.images.clone_from(&self.images);
         object.spec.unschedulable = self.has_taint(SystemTaint::Unschedulable);
         object
     }

@@ -61,6 +61,12 @@ pub struct Pod {
     pub restarts: u32,
     /// Failed scheduling attempts.
     pub attempts: u32,
+    /// Condition `DisruptionTarget`: preempted, evicted or on a node that was lost.
+    pub disruption_target: bool,
+    /// Counted by its Job as failed while it still ends.
+    pub counted: bool,
+    /// Gone; the row is only kept until everybody has heard of it.
+    pub detached: bool,
     /// Its size, if it differs from the template's.
     pub shape: Option<Id<Shape>>,
     /// The size it is being resized to.
@@ -92,19 +98,34 @@ impl Pod {
     }
 }
 
+/// What the API server is asked to create.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPod {
+    /// Owner.
+    pub set: Id<Set>,
+    /// Template.
+    pub template: Id<Template>,
+    /// Serial number, ordinal or completion index.
+    pub ordinal: u32,
+    /// Stable identity for draws.
+    pub key: u64,
+    /// Whether the owner lists it.
+    pub listed: bool,
+}
+
 impl Api {
-    /// Adds a pod of `set`.
-    pub fn create_pod(&mut self, set: Id<Set>, ordinal: u32, key: u64, now: SimTime) -> PodId {
-        let owner = &mut self.sets[set];
+    /// Adds a pod.
+    pub fn create_pod(&mut self, new: NewPod, now: SimTime) -> PodId {
+        let owner = &mut self.sets[new.set];
         let incarnation = owner.created;
         owner.created += 1;
-        let template = owner.template;
+        owner.active += 1;
         let pod = self.pods.insert(Pod {
-            set,
-            template,
-            ordinal,
+            set: new.set,
+            template: new.template,
+            ordinal: new.ordinal,
             incarnation,
-            key,
+            key: new.key,
             created: now,
             bound: SimTime::NEVER,
             started: SimTime::NEVER,
@@ -117,11 +138,16 @@ impl Api {
             phase: Phase::Pending,
             restarts: 0,
             attempts: 0,
+            disruption_target: false,
+            counted: false,
+            detached: false,
             shape: None,
             resizing: None,
             last_oom: None,
         });
-        self.sets[set].pods.push(pod);
+        if new.listed {
+            self.sets[new.set].pods.push(pod);
+        }
         pod
     }
 
@@ -173,39 +199,59 @@ impl Api {
         } else {
             p.ready_since = SimTime::NEVER;
         }
-        let set = p.set;
-        let ready_count = &mut self.sets[set].ready;
-        if ready {
-            *ready_count += 1;
-        } else {
-            *ready_count -= 1;
+        if p.is_active() {
+            let count = &mut self.sets[p.set].ready;
+            *count = if ready { *count + 1 } else { *count - 1 };
         }
         true
     }
 
+    /// Writes the final phase: `Succeeded` or `Failed`.
+    pub fn end_pod(&mut self, pod: PodId, phase: Phase, now: SimTime) {
+        self.set_ready(pod, false, now);
+        let Some(p) = self.pods.get_mut(pod) else { return };
+        if p.is_active() {
+            self.sets[p.set].active -= 1;
+        }
+        p.phase = phase;
+    }
+
     /// Writes the deletion time stamp. Returns whether the pod was there and not yet terminating.
     pub fn mark_deleting(&mut self, pod: PodId, now: SimTime) -> bool {
-        match self.pods.get_mut(pod) {
-            Some(p) if !p.is_terminating() => {
-                p.deleting = now;
-                true
-            }
-            _ => false,
+        let Some(p) = self.pods.get_mut(pod).filter(|p| !p.is_terminating()) else { return false };
+        if p.is_active() {
+            let set = &mut self.sets[p.set];
+            set.active -= 1;
+            set.ready -= u32::from(p.ready_since != SimTime::NEVER);
         }
+        p.deleting = now;
+        true
     }
 
     /// Takes the pod out of its set's and node's lists; the row stays readable until
     /// [`Api::forget_pod`], so that observers can still look at it.
-    pub fn detach_pod(&mut self, pod: PodId) -> bool {
-        let Some(p) = self.pods.get(pod) else { return false };
-        let (set, node, ready) = (p.set, p.node, p.is_ready());
-        let Some(at) = self.sets[set].pods.iter().position(|&x| x == pod) else { return false };
-        self.sets[set].pods.remove(at);
-        if ready {
-            self.sets[set].ready -= 1;
+    pub fn detach_pod(&mut self, pod: PodId, now: SimTime) -> bool {
+        let Some(p) = self.pods.get(pod).filter(|p| !p.detached) else { return false };
+        let (set, node, incarnation, active) = (p.set, p.node, p.incarnation, p.is_active());
+        if active {
+            self.mark_deleting(pod, now);
+        }
+        if let Some(p) = self.pods.get_mut(pod) {
+            p.detached = true;
+        }
+        // Pods stand in order of creation: the position is found by halving.
+        let Self { pods, sets, nodes, .. } = self;
+        let listed = &mut sets[set].pods;
+        let at = listed
+            .partition_point(|&x| pods.get(x).is_some_and(|other| other.incarnation < incarnation));
+        if listed.get(at) == Some(&pod) {
+            listed.remove(at);
         }
         if let Some(node) = node {
-            self.nodes[node].pods.retain(|&x| x != pod);
+            let bound = &mut nodes[node].pods;
+            if let Some(at) = bound.iter().position(|&x| x == pod) {
+                bound.remove(at);
+            }
         }
         true
     }

@@ -17,8 +17,17 @@ pub struct Settings {
     pub request_retry: Span,
     /// `controller_manager.client_qps`, `client_burst`.
     pub controller_limit: (f64, f64),
+    /// `user.eviction_retry`: `kubectl drain` asks again after a refused eviction.
+    pub eviction_retry: Span,
     /// `karpenter.client_qps`, `client_burst`.
     pub karpenter_limit: (f64, f64),
+    /// `scheduler.initial_backoff`, `max_backoff`, `max_in_unschedulable_pods`,
+    /// `unschedulable_flush_interval`.
+    pub scheduler_queue: [Span; 4],
+    /// `kubelet.node_status_update_frequency`.
+    pub node_status_period: Span,
+    /// `kubelet.node_status_max_images`.
+    pub node_status_max_images: usize,
     /// Times of Karpenter's loops.
     pub karpenter: KarpenterSettings,
     /// `failure.etcd_member_replace`.
@@ -137,6 +146,7 @@ impl Settings {
     /// When a shipped constant is missing, which a test rules out; overrides are checked before.
     /// # Errors
     /// Name and problem of a distribution that an override spoils.
+    #[expect(clippy::too_many_lines, reason = "one line for each constant")]
     pub fn new(d: &Defaults, minor_version: u32) -> Result<Self, (String, String)> {
         let grace = if minor_version >= 32 {
             "controller_manager.node_monitor_grace_period"
@@ -151,10 +161,20 @@ impl Settings {
                 d.f64("controller_manager.client_qps"),
                 d.i64("controller_manager.client_burst") as f64,
             ),
+            eviction_retry: d.span("user.eviction_retry"),
             karpenter_limit: (
                 d.f64("karpenter.client_qps"),
                 d.i64("karpenter.client_burst") as f64,
             ),
+            scheduler_queue: [
+                d.span("scheduler.initial_backoff"),
+                d.span("scheduler.max_backoff"),
+                d.span("scheduler.max_in_unschedulable_pods"),
+                d.span("scheduler.unschedulable_flush_interval"),
+            ],
+            node_status_period: d.span("kubelet.node_status_update_frequency"),
+            node_status_max_images: usize::try_from(d.i64("kubelet.node_status_max_images"))
+                .unwrap_or(50),
             karpenter: KarpenterSettings {
                 disruption_poll: d.span("karpenter.disruption_poll"),
                 disruption_repeat: d.span("karpenter.disruption_repeat"),

@@ -1,7 +1,16 @@
 //! Integration tests of the library, in one binary.
+mod analytic;
+mod controllers;
+mod determinism;
 mod exercises;
 mod golden;
+mod invariants;
 mod load;
+mod rig;
+mod spec_broken;
 mod spec_broken;
 mod spec_real;
+mod spec_real;
+mod swarm;
+mod tidy;
 mod vpa;

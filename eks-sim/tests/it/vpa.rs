@@ -77,10 +77,11 @@ fn run(name: &str, manifests: &str, spec: &str) -> (Counts, Vec<(i64, i64, Optio
 const LOAD: &str = "  duration: 4h
   traffic:
   - to: Service/web
-    rate: {constant: 240/s}
+    rate: {steps: [{at: 5m, rate: 240/s}]}
     perRequest: {cpu: 10ms}
 ";
 
+/// The load begins when all pods are there: the first samples weigh most.
 #[test]
 fn modes_act_as_documented() {
     let resources = "{requests: {cpu: 100m, memory: 100Mi}}";

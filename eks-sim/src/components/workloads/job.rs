@@ -8,7 +8,8 @@ use crate::policy::workloads::{
 };
 use crate::units::{Id, SimTime};
 use crate::world::model::{CronModel, JobModel};
-use crate::world::{Client, Phase, PodId, Reason, Request, Set, Workload};
+use crate::world::owners::JobState;
+use crate::world::{Client, Phase, Pod, PodId, Reason, Request, Set, Workload};
 
 /// State of a CronJob.
 #[derive(Clone, Debug, Default)]
@@ -28,33 +29,30 @@ impl Workloads {
     pub(super) fn sync_job(&mut self, set: Id<Set>, job: &JobModel, cx: &mut Cx<'_>) {
         let workload = cx.api().sets[set].workload;
         let Some(state) = cx.api().workloads[workload].job.as_ref() else { return };
-        if state.finished.is_some() {
+        if state.finished.is_some() || !self.state_of(set).is_met() {
             return;
         }
+        let done = if rules_indexed(job) { state.done_indexes.clone() } else { Vec::new() };
         let rules = JobRules::lower(&job.spec);
-        let (view, active, taken) = look(set, state.started, rules.indexed, cx);
-        let e = self.expectations_of(set);
-        if e.creates > 0 {
-            return;
-        }
+        let replaces_failed = job.spec.pod_failure_policy.is_some()
+            || job.spec.pod_replacement_policy.as_deref() == Some("Failed");
+        let view = look(set, state, replaces_failed, cx);
         let decision = job_sync(&rules, &view, cx.now());
         if let Some(wait) = decision.wait {
             cx.after(wait, wake(super::Event::SyncSet(set)));
         }
-        if decision.create > 0 {
-            if rules.indexed {
-                let all = rules.completions.unwrap_or(0);
-                for index in pending_indexes(&taken, decision.create, all) {
-                    self.create(set, Some(index.max(0) as u32), Client::Job, cx);
-                }
-            } else {
-                for _ in 0..decision.create {
-                    self.create(set, None, Client::Job, cx);
-                }
-            }
+        if decision.create > 0 && rules.indexed {
+            let taken = taken(set, &done, replaces_failed, cx);
+            let all = rules.completions.unwrap_or(0);
+            let indexes = pending_indexes(&taken, decision.create, all);
+            let indexes = indexes.into_iter().map(|i| i.max(0).unsigned_abs()).collect();
+            self.create(set, indexes, Client::Job, cx);
+        } else if decision.create > 0 {
+            self.create_next(set, decision.create.unsigned_abs(), Client::Job, cx);
         }
         if decision.delete > 0 {
-            for &pod in active.iter().rev().take(decision.delete as usize) {
+            let active: Vec<PodId> = active(set, cx).map(|(id, _)| id).collect();
+            for &pod in active.iter().rev().take(decision.delete.unsigned_abs() as usize) {
                 self.delete(pod, Reason::JobCleanup, Client::Job, cx);
             }
         }
@@ -71,7 +69,7 @@ impl Workloads {
 
     pub(super) fn job_finished(&mut self, job: Id<Workload>, cx: &mut Cx<'_>) {
         let model = cx.api().workloads[job].model;
-        if let crate::world::model::WorkloadKind::Job(j) = &cx.model().workloads[model].kind
+        if let crate::world::model::WorkloadKind::Job(j) = cx.api().workloads[job].kind(cx.model())
             && let Some(ttl) = JobRules::lower(&j.spec).ttl_after_finished
         {
             cx.after(ttl, wake(super::Event::CleanJob(job)));
@@ -154,59 +152,52 @@ impl Workloads {
     }
 }
 
-/// The Job's numbers, its active pods and the indexes that need no pod.
-fn look(
-    set: Id<Set>,
-    started: SimTime,
-    indexed: bool,
-    cx: &Cx<'_>,
-) -> (JobView, Vec<PodId>, Vec<i32>) {
-    let mut view = JobView { started: Some(started), ..JobView::default() };
-    let mut active: Vec<PodId> = Vec::new();
-    let (mut taken, mut done): (Vec<i32>, Vec<i32>) = (Vec::new(), Vec::new());
-    for &id in &cx.api().sets[set].pods {
-        let Some(pod) = cx.api().pods.get(id) else { continue };
-        match pod.phase {
-            Phase::Succeeded => {
-                if !indexed || !done.contains(&(pod.ordinal as i32)) {
-                    view.succeeded += 1;
-                    done.push(pod.ordinal as i32);
-                }
-                view.failures_in_a_row = 0;
-            }
-            Phase::Failed => {
-                view.failed += 1;
-                view.failures_in_a_row += 1;
-                let at = pod.changed();
-                view.last_failure = Some(view.last_failure.map_or(at, |l| l.max(at)));
-            }
-            _ if pod.is_terminating() => view.terminating += 1,
-            _ => {
-                view.active += 1;
-                view.restarts += pod.restarts as i32;
-                taken.push(pod.ordinal as i32);
-                active.push(id);
-            }
-        }
+/// The Job's numbers: ends from its status, the rest from its pods.
+fn look(set: Id<Set>, state: &JobState, replaces_failed: bool, cx: &Cx<'_>) -> JobView {
+    let row = &cx.api().sets[set];
+    let narrow = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let terminating = || {
+        let pods = row.pods.iter().filter_map(|&p| cx.api().pods.get(p));
+        pods.filter(|p| p.is_terminating() && !is_final(p.phase)).count() as i32
+    };
+    JobView {
+        active: narrow(row.active),
+        terminating: if replaces_failed { terminating() } else { 0 },
+        succeeded: narrow(state.succeeded),
+        failed: narrow(state.failed),
+        restarts: active(set, cx).map(|(_, p)| narrow(p.restarts)).sum(),
+        failed_indexes: narrow(state.failed_indexes),
+        fail_job: state.fail_job,
+        failures_in_a_row: state.failures_in_a_row,
+        last_failure: state.last_failure,
+        started: Some(state.started),
     }
-    // Finished pods that are gone: upstream has counted them in the Job's status.
-    let workload = cx.api().sets[set].workload;
-    if let Some(state) = cx.api().workloads[workload].job.as_ref() {
-        view.failed += state.failed as i32;
-        view.last_failure = view.last_failure.max(state.last_failure);
-        if indexed {
-            for &index in &state.done_indexes {
-                if !done.contains(&(index as i32)) {
-                    view.succeeded += 1;
-                    done.push(index as i32);
-                }
-            }
-        } else {
-            view.succeeded += state.succeeded as i32;
-        }
-    }
-    taken.extend(done);
-    taken.sort_unstable();
-    taken.dedup();
-    (view, active, taken)
+}
+
+fn rules_indexed(job: &JobModel) -> bool {
+    job.spec.completion_mode.as_deref() == Some("Indexed")
+}
+
+fn is_final(phase: Phase) -> bool {
+    matches!(phase, Phase::Succeeded | Phase::Failed)
+}
+
+fn active<'c>(set: Id<Set>, cx: &'c Cx<'_>) -> impl Iterator<Item = (PodId, &'c Pod)> {
+    let api = cx.api();
+    let pods = api.sets[set].pods.iter();
+    pods.filter_map(|&id| api.pods.get(id).filter(|p| p.is_active()).map(|p| (id, p)))
+}
+
+/// Indexes that need no pod, in order.
+fn taken(set: Id<Set>, done: &[u32], replaces_failed: bool, cx: &Cx<'_>) -> Vec<i32> {
+    let api = cx.api();
+    let held =
+        api.sets[set].pods.iter().filter_map(|&id| api.pods.get(id)).filter(|p| {
+            p.is_active() || (replaces_failed && p.is_terminating() && !is_final(p.phase))
+        });
+    let mut all: Vec<i32> = held.map(|p| p.ordinal as i32).collect();
+    all.extend(done.iter().map(|&i| i as i32));
+    all.sort_unstable();
+    all.dedup();
+    all
 }

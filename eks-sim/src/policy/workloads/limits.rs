@@ -6,12 +6,12 @@
 use crate::k8s::{LimitRangeItem, PodSpec, ResourceList, ResourceRequirements};
 use crate::units::Quantity;
 
-/// A limit that a pod breaks.
+/// A limit that a pod breaks, worded as `limitranger/admission.go` does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitViolation {
     /// A request or limit below the minimum, or no request at all.
-    #[error("minimum {resource} usage per {scope} is {bound}, but it is {found}")]
+    #[error("minimum {resource} usage per {scope} is {bound}{found}")]
     Minimum {
         /// Resource.
         resource: String,
@@ -23,7 +23,7 @@ pub enum LimitViolation {
         found: Found,
     },
     /// A request or limit above the maximum, or no limit at all.
-    #[error("maximum {resource} usage per {scope} is {bound}, but it is {found}")]
+    #[error("maximum {resource} usage per {scope} is {bound}{found}")]
     Maximum {
         /// Resource.
         resource: String,
@@ -35,7 +35,7 @@ pub enum LimitViolation {
         found: Found,
     },
     /// The limit is too many times the request.
-    #[error("{resource} max limit to request ratio per {scope} is {bound}, but it is exceeded")]
+    #[error("{resource} max limit to request ratio per {scope} is {bound}, but {why}")]
     Ratio {
         /// Resource.
         resource: String,
@@ -43,18 +43,31 @@ pub enum LimitViolation {
         scope: &'static str,
         /// Largest ratio.
         bound: Quantity,
+        /// What is wrong with it.
+        why: String,
     },
 }
 
-/// A stated amount, or none.
+/// What the pod says about a resource that breaks a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found(pub Option<Quantity>);
+pub enum Found {
+    /// It has no request.
+    NoRequest,
+    /// It has no limit.
+    NoLimit,
+    /// Its request is this.
+    Request(Quantity),
+    /// Its limit is this.
+    Limit(Quantity),
+}
 
 impl core::fmt::Display for Found {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.0 {
-            Some(amount) => write!(f, "{amount}"),
-            None => f.write_str("not specified"),
+        match self {
+            Self::NoRequest => f.write_str(".  No request is specified"),
+            Self::NoLimit => f.write_str(".  No limit is specified"),
+            Self::Request(q) => write!(f, ", but request is {q}"),
+            Self::Limit(q) => write!(f, ", but limit is {q}"),
         }
     }
 }
@@ -123,12 +136,12 @@ fn check(
     for (resource, &bound) in &item.min {
         let (request, limit) = (requests.get(resource).copied(), limits.get(resource).copied());
         let low = match (request, limit) {
-            (None, _) => Some(None),
-            (Some(r), _) if r < bound => Some(Some(r)),
-            (_, Some(l)) if l < bound => Some(Some(l)),
+            (None, _) => Some(Found::NoRequest),
+            (Some(r), _) if r < bound => Some(Found::Request(r)),
+            (_, Some(l)) if l < bound => Some(Found::Limit(l)),
             _ => None,
         };
-        if let Some(found) = low.map(Found) {
+        if let Some(found) = low {
             let resource = resource.clone();
             broken.push(LimitViolation::Minimum { resource, scope, bound, found });
         }
@@ -136,12 +149,12 @@ fn check(
     for (resource, &bound) in &item.max {
         let (request, limit) = (requests.get(resource).copied(), limits.get(resource).copied());
         let high = match (request, limit) {
-            (_, None) => Some(None),
-            (_, Some(l)) if l > bound => Some(Some(l)),
-            (Some(r), _) if r > bound => Some(Some(r)),
+            (_, None) => Some(Found::NoLimit),
+            (_, Some(l)) if l > bound => Some(Found::Limit(l)),
+            (Some(r), _) if r > bound => Some(Found::Request(r)),
             _ => None,
         };
-        if let Some(found) = high.map(Found) {
+        if let Some(found) = high {
             let resource = resource.clone();
             broken.push(LimitViolation::Maximum { resource, scope, bound, found });
         }
@@ -150,14 +163,16 @@ fn check(
         let amount = |list: &ResourceList| {
             list.get(resource).map(|q| q.as_f64()).filter(|amount| *amount > 0.0)
         };
-        let holds = match (amount(requests), amount(limits)) {
-            (Some(request), Some(limit)) => limit / request <= bound.as_f64(),
-            _ => false,
+        let why = match (amount(requests), amount(limits)) {
+            (None, _) => "no request is specified or request is 0".to_owned(),
+            (_, None) => "no limit is specified or limit is 0".to_owned(),
+            (Some(request), Some(limit)) if limit / request > bound.as_f64() => {
+                format!("provided ratio is {:.6}", limit / request)
+            }
+            _ => continue,
         };
-        if !holds {
-            let resource = resource.clone();
-            broken.push(LimitViolation::Ratio { resource, scope, bound });
-        }
+        let resource = resource.clone();
+        broken.push(LimitViolation::Ratio { resource, scope, bound, why });
     }
 }
 
@@ -263,6 +278,26 @@ mod tests {
         assert_eq!(broken(json!({"type": "Pod", "max": {"cpu": "999m", "memory": "1Gi"}})), 2);
         assert_eq!(broken(json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "10"}})), 0);
         assert_eq!(broken(json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "9"}})), 1);
+    }
+
+    #[test]
+    fn words_are_upstreams() {
+        // Wording: plugin/pkg/admission/limitranger/admission.go.
+        let p = pod(json!([{"name": "a", "resources": {
+            "requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}}]));
+        let limits = item(json!({"type": "Container", "min": {"cpu": "200m", "memory": "1Gi"},
+            "max": {"cpu": "500m"}, "maxLimitRequestRatio": {"cpu": "4"}}));
+        let said: Vec<String> =
+            validate_limit_range(&p, &[limits]).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "minimum cpu usage per Container is 200m, but request is 100m",
+                "minimum memory usage per Container is 1Gi.  No request is specified",
+                "maximum cpu usage per Container is 500m, but limit is 1",
+                "cpu max limit to request ratio per Container is 4, but provided ratio is 10.000000",
+            ]
+        );
     }
 
     #[test]

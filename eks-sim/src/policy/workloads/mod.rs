@@ -11,6 +11,7 @@ mod job;
 mod limits;
 mod pdb;
 mod pod_security;
+mod pod_security_text;
 mod quota;
 mod replica_set;
 mod rollout;
@@ -28,7 +29,8 @@ pub use limits::{
 };
 pub use pdb::{Budget, BudgetStatus, Eviction, EvictionPod, evict};
 pub use pod_security::{PodSecurityLevel, pod_security_violations};
-pub use quota::{QuotaError, QuotaPod, quota_admits, quota_usage};
+pub use pod_security_text::pod_security_refusal;
+pub use quota::{QuotaError, QuotaPod, quota_admits, quota_release, quota_usage};
 pub use replica_set::{
     BURST_REPLICAS, ScaleDownPod, scale_down_order, slow_start_batches, sync_diff,
 };

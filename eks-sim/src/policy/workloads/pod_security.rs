@@ -30,7 +30,7 @@ impl PodSecurityLevel {
 }
 
 /// Capabilities that the baseline level lets a container add.
-const BASELINE_CAPABILITIES: [&str; 13] = [
+pub(super) const BASELINE_CAPABILITIES: [&str; 13] = [
     "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",

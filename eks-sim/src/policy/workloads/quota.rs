@@ -21,21 +21,44 @@ pub struct QuotaPod<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuotaError {
-    /// Tracked compute resources that the pod does not state.
-    #[error("must specify {0} for every container")]
-    MustSpecify(String),
-    /// The quota would be exceeded.
-    #[error("exceeded quota: {resource}, requested: {requested}, used: {used}, limited: {limited}")]
+    /// Tracked compute resources that containers do not state: resource and containers.
+    #[error("must specify {}", unstated(.0))]
+    MustSpecify(Vec<(String, Vec<String>)>),
+    /// The quota would be exceeded in these names.
+    #[error("requested: {}, used: {}, limited: {}", list(.requested), list(.used), list(.limited))]
     Exceeded {
-        /// Tracked name.
-        resource: String,
         /// What the pod adds.
-        requested: Quantity,
+        requested: ResourceList,
         /// What is used already.
-        used: Quantity,
+        used: ResourceList,
         /// What is allowed.
-        limited: Quantity,
+        limited: ResourceList,
     },
+}
+
+impl QuotaError {
+    /// The text as the API server writes it after `is forbidden: `
+    /// (`staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go`).
+    #[must_use]
+    pub fn named(&self, quota: &str) -> String {
+        match self {
+            Self::MustSpecify(_) => format!("failed quota: {quota}: {self}"),
+            Self::Exceeded { .. } => format!("exceeded quota: {quota}, {self}"),
+        }
+    }
+}
+
+/// `cpu=1,memory=2Gi`, as upstream's `prettyPrint`.
+fn list(amounts: &ResourceList) -> String {
+    let parts: Vec<String> = amounts.iter().map(|(name, q)| format!("{name}={q}")).collect();
+    parts.join(",")
+}
+
+/// `cpu for: web; memory for: log,web`.
+fn unstated(missing: &[(String, Vec<String>)]) -> String {
+    let parts: Vec<String> =
+        missing.iter().map(|(r, names)| format!("{r} for: {}", names.join(","))).collect();
+    parts.join("; ")
 }
 
 /// Whether the quota's scopes cover the pod.
@@ -101,18 +124,42 @@ pub fn quota_admits(
     }
     must_specify(pod.spec, hard)?;
     let usage = quota_usage(pod.spec);
+    let (mut over, mut before, mut limits) =
+        (ResourceList::new(), ResourceList::new(), ResourceList::new());
     for (resource, &limited) in hard {
         let requested = usage.get(resource).copied().unwrap_or_default();
         let held = after.entry(resource.clone()).or_default();
-        let before = *held;
+        let used = *held;
         *held += requested;
         // A name the pod does not add to is not checked: it may already be over.
         if !requested.is_zero() && *held > limited {
-            let resource = resource.clone();
-            return Err(QuotaError::Exceeded { resource, requested, used: before, limited });
+            over.insert(resource.clone(), requested);
+            before.insert(resource.clone(), used);
+            limits.insert(resource.clone(), limited);
         }
     }
-    Ok(after)
+    if over.is_empty() {
+        return Ok(after);
+    }
+    Err(QuotaError::Exceeded { requested: over, used: before, limited: limits })
+}
+
+/// Gives back what a pod that ended or is gone used.
+pub fn quota_release(
+    pod: &QuotaPod<'_>,
+    hard: &ResourceList,
+    scopes: &[String],
+    used: &mut ResourceList,
+) {
+    if !matches_scopes(pod, scopes) {
+        return;
+    }
+    let usage = quota_usage(pod.spec);
+    for resource in hard.keys() {
+        if let (Some(held), Some(amount)) = (used.get_mut(resource), usage.get(resource)) {
+            *held = *held - *amount;
+        }
+    }
 }
 
 /// Each container must state each tracked compute resource.
@@ -131,11 +178,14 @@ fn must_specify(pod: &PodSpec, hard: &ResourceList) -> Result<(), QuotaError> {
             let list = if is_limit { &r.limits } else { &r.requests };
             list.get(resource).is_some_and(|q| !q.is_zero())
         };
-        if !pod.containers.iter().chain(&pod.init_containers).all(states) {
-            missing.push(name.as_str());
+        let all = pod.containers.iter().chain(&pod.init_containers);
+        let mut silent: Vec<String> = all.filter(|c| !states(c)).map(|c| c.name.clone()).collect();
+        silent.sort_unstable();
+        if !silent.is_empty() {
+            missing.push((name.clone(), silent));
         }
     }
-    if missing.is_empty() { Ok(()) } else { Err(QuotaError::MustSpecify(missing.join(","))) }
+    if missing.is_empty() { Ok(()) } else { Err(QuotaError::MustSpecify(missing)) }
 }
 
 #[cfg(test)]
@@ -170,7 +220,20 @@ mod tests {
         let after = admit(&p, hard.clone(), &[], json!({"cpu": "1500m"})).unwrap();
         assert_eq!(after, list(json!({"cpu": "2", "pods": 1, "requests.nvidia.com/gpu": 1})));
         let over = admit(&p, hard, &[], json!({"cpu": "1501m"}));
-        assert!(matches!(over, Err(QuotaError::Exceeded { resource, .. }) if resource == "cpu"));
+        // Wording: staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go.
+        assert_eq!(
+            over.unwrap_err().named("team"),
+            "exceeded quota: team, requested: cpu=500m, used: cpu=1501m, limited: cpu=2"
+        );
+    }
+
+    #[test]
+    fn what_a_pod_used_is_given_back() {
+        let p = pod(json!({"requests": {"cpu": "500m"}}));
+        let mut used = list(json!({"cpu": "1500m", "pods": 3}));
+        let view = QuotaPod { spec: &p, cross_namespace_affinity: false };
+        quota_release(&view, &list(json!({"cpu": "2", "pods": 9})), &[], &mut used);
+        assert_eq!(used, list(json!({"cpu": "1", "pods": 2})));
     }
 
     #[test]
@@ -178,7 +241,11 @@ mod tests {
         let p = pod(json!({"requests": {"cpu": "500m"}}));
         let hard = json!({"limits.cpu": "2", "memory": "1Gi", "cpu": "4"});
         let refused = admit(&p, hard, &[], json!({}));
-        assert_eq!(refused, Err(QuotaError::MustSpecify("limits.cpu,memory".to_owned())));
+        // Wording: pkg/quota/v1/evaluator/core/pods.go.
+        assert_eq!(
+            refused.unwrap_err().named("team"),
+            "failed quota: team: must specify limits.cpu for: a; memory for: a"
+        );
     }
 
     #[test]

@@ -413,6 +413,16 @@ impl Collector {
             "EC2NodeClass" => {
                 self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.ec2_node_classes)
             }
+            "KubeSchedulerConfiguration" => {
+                self.add(
+                    node,
+                    job,
+                    r,
+                    |_, _| {},
+                    |_| {},
+                    |m: &mut M| &mut m.scheduler_configurations,
+                );
+            }
             _ => {}
         }
     }

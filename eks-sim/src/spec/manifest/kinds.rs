@@ -70,6 +70,7 @@ pub const KINDS: &[Kind] = &[
     cluster(typed("Node", "", "v1")),
     cluster(typed("NodePool", "karpenter.sh", "v1")),
     cluster(typed("EC2NodeClass", "karpenter.k8s.aws", "v1")),
+    cluster(typed("KubeSchedulerConfiguration", "kubescheduler.config.k8s.io", "v1")),
     other("NetworkPolicy", "networking.k8s.io", "v1", NotModelled),
     old(other("Ingress", "networking.k8s.io", "v1", NotModelled), &["extensions"]),
     cluster(other("IngressClass", "networking.k8s.io", "v1", NotModelled)),

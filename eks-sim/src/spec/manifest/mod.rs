@@ -134,6 +134,8 @@ pub struct Manifests {
     pub node_pools: Vec<Sourced<k8s::NodePool>>,
     /// Karpenter EC2NodeClasses.
     pub ec2_node_classes: Vec<Sourced<k8s::Ec2NodeClass>>,
+    /// KubeSchedulerConfiguration documents, as they are.
+    pub scheduler_configurations: Vec<Sourced<serde_json::Value>>,
     /// Everything else.
     pub unmodelled: Vec<Unmodelled>,
 }
@@ -171,6 +173,7 @@ impl Manifests {
     pub fn len(&self) -> usize {
         let mut count = self.deployments.len() + self.replica_sets.len() + self.stateful_sets.len();
         count += self.daemon_sets.len() + self.jobs.len() + self.cron_jobs.len() + self.pods.len();
+        count += self.scheduler_configurations.len();
         count += self.services.len() + self.hpas.len() + self.vpas.len() + self.pdbs.len();
         count += self.priority_classes.len() + self.namespaces.len() + self.resource_quotas.len();
         count += self.limit_ranges.len() + self.pvcs.len() + self.pvs.len() + self.nodes.len();

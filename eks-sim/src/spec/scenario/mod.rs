@@ -3,12 +3,14 @@
 //! Every field has a documented default; unknown fields are refused. The JSON Schema of these
 //! types is published as `scenarios/scenario.schema.json`.
 
+mod changes;
 mod cluster;
 mod faults;
 mod objective;
 mod traffic;
 mod values;
 
+pub use changes::*;
 pub use cluster::*;
 pub use faults::*;
 pub use objective::*;
@@ -77,6 +79,8 @@ pub struct ScenarioSpec {
     pub images: Vec<ImageSpec>,
     /// Pods with arrival and duration from CSV files.
     pub trace: Option<TraceSpec>,
+    /// What the user does during the run: rollouts, rollbacks, drains.
+    pub changes: Vec<ChangeSpec>,
     /// Things that go wrong.
     pub faults: Vec<FaultSpec>,
     /// What must hold.
@@ -111,6 +115,7 @@ impl Default for ScenarioSpec {
             workloads: Vec::new(),
             images: Vec::new(),
             trace: None,
+            changes: Vec::new(),
             faults: Vec::new(),
             objectives: Vec::new(),
             variants: Vec::new(),

@@ -4,12 +4,16 @@
 //! the scenario path they belong to.
 
 mod addons;
+mod admission;
 mod cluster;
 mod faults;
 mod karpenter;
 mod metrics;
 mod objects;
 mod pods;
+mod scheduler;
+mod steps;
+mod trace;
 mod traffic;
 
 use super::model::{Limits, Model, SchedulerObjects};
@@ -126,6 +130,10 @@ fn lower(
         vpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
+        steps: Vec::new(),
+        revisions: IdVec::new(),
+        quotas: Vec::new(),
+        profiles: Vec::new(),
         objects: SchedulerObjects::default(),
         trace: None,
         defaults,
@@ -134,6 +142,8 @@ fn lower(
     cluster::groups(&spec.cluster, region, &mut model, errors);
     let all = addons::with_addons(manifests, &spec.cluster, errors);
     objects::services(&all, &mut model);
+    admission::quotas(&all, &mut model);
+    scheduler::profiles(&all, &mut model, errors);
     objects::workloads(&all, scenario, &mut model, errors);
     objects::scalings(scenario, &mut model, errors);
     objects::hpas(&all, &mut model, errors);
@@ -143,7 +153,7 @@ fn lower(
     traffic::lower(scenario, folder, &mut model, errors);
     metrics::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
-    objects::trace(scenario, folder, &mut model, errors);
+    trace::lower(scenario, folder, &mut model, errors);
     Some(model)
 }
 

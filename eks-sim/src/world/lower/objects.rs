@@ -8,17 +8,15 @@ use crate::policy::vpa::UpdateMode;
 use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
 use crate::units::key::key_str;
-use crate::units::{Id, Quantity, SimTime, Span};
+use crate::units::{Id, SimTime, Span};
 use crate::world::model::{
-    BudgetModel, CronModel, HpaModel, JobModel, Model, ServiceModel, Template, TraceModel,
-    TracePod, VpaModel, WorkloadKind, WorkloadModel,
+    BudgetModel, CronModel, HpaModel, JobModel, Model, ServiceModel, Template, VpaModel,
+    WorkloadKind, WorkloadModel,
 };
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 
 pub(super) fn services(manifests: &Manifests, model: &mut Model) {
     model.objects.namespaces = manifests.namespaces.iter().map(|n| n.object.clone()).collect();
+    storage_classes(manifests, model);
     for service in &manifests.services {
         let meta = &service.object.metadata;
         let namespace = meta.namespace_or_default().to_owned();
@@ -33,15 +31,36 @@ pub(super) fn services(manifests: &Manifests, model: &mut Model) {
     }
 }
 
-struct Lowering<'a> {
-    manifests: &'a Manifests,
-    scenario: &'a Scenario,
-    model: &'a mut Model,
-    errors: &'a mut Errors,
+/// Storage classes of the manifests, and for other names that claims use a class like EKS's `gp2`:
+/// EBS, made where the first pod runs.
+fn storage_classes(manifests: &Manifests, model: &mut Model) {
+    let classes = &mut model.objects.storage_classes;
+    classes.extend(manifests.storage_classes.iter().map(|s| s.object.clone()));
+    let of_sets =
+        manifests.stateful_sets.iter().flat_map(|s| &s.object.spec.volume_claim_templates);
+    let claims = manifests.pvcs.iter().map(|p| &p.object).chain(of_sets);
+    let names = claims.filter_map(|c| c.spec.storage_class_name.as_deref()).chain(["gp2"]);
+    for name in names.filter(|n| !n.is_empty()) {
+        if !classes.iter().any(|c| c.metadata.name == name) {
+            classes.push(k8s::StorageClass {
+                metadata: ObjectMeta { name: name.to_owned(), ..ObjectMeta::default() },
+                provisioner: "ebs.csi.aws.com".to_owned(),
+                volume_binding_mode: Some("WaitForFirstConsumer".to_owned()),
+                ..k8s::StorageClass::default()
+            });
+        }
+    }
+}
+
+pub(super) struct Lowering<'a> {
+    pub(super) manifests: &'a Manifests,
+    pub(super) scenario: &'a Scenario,
+    pub(super) model: &'a mut Model,
+    pub(super) errors: &'a mut Errors,
 }
 
 impl Lowering<'_> {
-    fn add(
+    pub(super) fn add(
         &mut self,
         kind: WorkloadKind,
         meta: &ObjectMeta,
@@ -99,7 +118,7 @@ pub(super) fn workloads(
     }
     for r in &manifests.replica_sets {
         let spec = &r.object.spec;
-        let kind = WorkloadKind::ReplicaSet;
+        let kind = WorkloadKind::ReplicaSet(Box::new(spec.clone()));
         l.add(kind, &r.object.metadata, &spec.template, spec.replicas, spec.min_ready_seconds);
     }
     for s in &manifests.stateful_sets {
@@ -119,6 +138,7 @@ pub(super) fn workloads(
     for c in &manifests.cron_jobs {
         cron_job(&c.object, &mut l);
     }
+    super::steps::lower(&mut l);
 }
 
 /// Due times beyond this number are a mistake of units, not a schedule.
@@ -286,93 +306,4 @@ pub(super) fn budgets(manifests: &Manifests, model: &mut Model) {
 
 fn selects(selector: &LabelSelector, template: &Template) -> bool {
     selector.matches(&template.object.metadata.labels)
-}
-
-/// Reads the pods of a trace; pods of one shape share a template.
-pub(super) fn trace(scenario: &Scenario, folder: &Path, model: &mut Model, errors: &mut Errors) {
-    let Some(trace) = &scenario.spec.trace else { return };
-    let path = folder.join(&trace.pods);
-    let mut reader = match csv::Reader::from_path(&path) {
-        Ok(reader) => reader,
-        Err(e) => {
-            let message = format!("cannot read {}: {e}", path.display());
-            errors.error("trace.pods", message, "give a path relative to the scenario file");
-            return;
-        }
-    };
-    let empty = Manifests::default();
-    let mut shapes: BTreeMap<(i64, i64), Id<WorkloadModel>> = BTreeMap::new();
-    let mut pods: Vec<TracePod> = Vec::new();
-    for (row, record) in reader.deserialize::<TraceRow>().enumerate() {
-        let line = row + 2;
-        let record = match record {
-            Ok(r) if r.is_sane() => r,
-            Ok(_) => {
-                let message = format!("{}:{line}: a number is out of range", path.display());
-                errors.error("trace.pods", message, "times and amounts must be 0 or more");
-                return;
-            }
-            Err(e) => {
-                let help = "columns are id,arrival_s,cpu_millicores,mem_bytes,duration_s";
-                errors.error("trace.pods", format!("{}: {e}", path.display()), help);
-                return;
-            }
-        };
-        let at = SimTime::ZERO + Span::from_secs_f64(record.arrival_s);
-        if at.since(SimTime::ZERO) > model.duration {
-            break;
-        }
-        let shape = (record.cpu_millicores, record.mem_bytes);
-        let workload = *shapes.entry(shape).or_insert_with(|| {
-            let mut l = Lowering { manifests: &empty, scenario, model: &mut *model, errors };
-            trace_workload(shape, &mut l)
-        });
-        let duration = Span::from_secs_f64(record.duration_s);
-        pods.push(TracePod { at, duration, workload });
-    }
-    // Input order breaks ties of arrival.
-    pods.sort_by_key(|p| p.at);
-    model.trace = Some(Arc::new(TraceModel { pods }));
-}
-
-#[derive(serde::Deserialize)]
-struct TraceRow {
-    arrival_s: f64,
-    cpu_millicores: i64,
-    mem_bytes: i64,
-    duration_s: f64,
-}
-
-impl TraceRow {
-    fn is_sane(&self) -> bool {
-        let time = |t: f64| t.is_finite() && (0.0..=3.2e9).contains(&t);
-        time(self.arrival_s)
-            && time(self.duration_s)
-            && self.cpu_millicores >= 0
-            && self.mem_bytes >= 0
-    }
-}
-
-fn trace_workload((cpu, memory): (i64, i64), l: &mut Lowering<'_>) -> Id<WorkloadModel> {
-    let mut container = k8s::Container { name: "main".to_owned(), ..Default::default() };
-    container.resources.requests.insert("cpu".to_owned(), Quantity::from_milli(cpu));
-    container.resources.requests.insert("memory".to_owned(), Quantity::from_bytes(memory));
-    let template = PodTemplateSpec {
-        metadata: ObjectMeta::default(),
-        spec: k8s::PodSpec {
-            containers: vec![container],
-            host_network: true,
-            restart_policy: Some("Never".to_owned()),
-            ..Default::default()
-        },
-    };
-    let meta = ObjectMeta {
-        name: format!("trace-{cpu}m-{memory}"),
-        namespace: Some("trace".to_owned()),
-        ..Default::default()
-    };
-    let id = l.add(WorkloadKind::Trace, &meta, &template, None, 0);
-    let t = l.model.workloads[id].template;
-    l.model.templates[t].owner = None;
-    id
 }

@@ -73,6 +73,7 @@ pub(super) fn template(
         priority: spec.priority.unwrap_or(0),
         host_network: spec.host_network,
         daemon,
+        trace: false,
         images: images(spec, scenario, model),
         init_containers: spec.init_containers.iter().filter(|c| !is_sidecar(c)).count() as u32,
         containers: spec.containers.len() as u32,
@@ -90,6 +91,9 @@ pub(super) fn template(
             .map_or(0.0, |f| f.get().clamp(0.0, 1.0)),
         restarts_on_failure: restart == "OnFailure" || restart == "Always",
         claims: claims(spec, owner, manifests, model, errors),
+        refusal: super::admission::refusal(spec, owner.namespace, manifests),
+        quotas: super::admission::quotas_of(owner.namespace, model),
+        profile: super::scheduler::profile_of(spec.scheduler_name.as_deref(), model),
         object: Arc::new(object),
     };
     model.templates.push(lowered)
@@ -149,12 +153,7 @@ fn admit(
             spec.tolerations.push(exists(key, "NoExecute", i64::try_from(wait).ok()));
         }
     }
-    let items: Vec<k8s::LimitRangeItem> = manifests
-        .limit_ranges
-        .iter()
-        .filter(|l| l.object.metadata.namespace_or_default() == owner.namespace)
-        .flat_map(|l| l.object.spec.limits.iter().cloned())
-        .collect();
+    let items = super::admission::limit_items(owner.namespace, manifests);
     if !items.is_empty() {
         crate::policy::workloads::apply_limit_range(spec, &items);
     }
@@ -318,6 +317,7 @@ fn claims(
             gib,
             rate: super::cluster::monthly_rate(price, gib),
             zonal: !efs,
+            object: Arc::new(object.clone()),
         }
     };
     let mut all: Vec<ClaimModel> =

@@ -182,7 +182,7 @@ fn series(path: &Path) -> Result<Vec<(SimTime, f64)>, String> {
         let start = if relative.is_some() { 0.0 } else { *first.get_or_insert(at) };
         let rate = row.get(value).and_then(|v| v.trim().parse::<f64>().ok()).ok_or_else(bad)?;
         let since = at - start;
-        if !(since >= 0.0 && since < 1e10 && rate.is_finite() && rate >= 0.0) {
+        if !((0.0..1e10).contains(&since) && rate.is_finite() && rate >= 0.0) {
             return Err(bad());
         }
         rows.push((SimTime::ZERO + Span::from_secs_f64(since), rate));

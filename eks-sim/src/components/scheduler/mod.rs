@@ -4,15 +4,18 @@
 //! one and the binding is asked for; or it is parked until something that may help happens.
 //! Preemption nominates a node and deletes its victims.
 
+mod classes;
+mod preemption;
+mod volumes;
+
 use crate::engine::{self, Cx, Stream};
-use crate::k8s;
 use crate::policy::kube_scheduler::{
-    Budget, Cache, ClassId, ClusterEvent, PodToSchedule, Profile, SchedulingQueue, Unschedulable,
-    preempt, schedule,
+    Budget, Cache, ClassId, ClusterEvent, PodToSchedule, QueueConfig, SchedulingQueue,
+    Unschedulable, schedule,
 };
 use crate::units::{Id, SimTime};
 use crate::world::model::Template;
-use crate::world::{Change, Client, Model, Node, PodId, Reason, Request};
+use crate::world::{Client, Model, Node, PodId, Request};
 use rustc_hash::FxHashMap;
 
 /// What can happen to the scheduler.
@@ -38,6 +41,8 @@ pub enum Event {
     Retry(PodId),
     /// The queue has something to move.
     Flush,
+    /// A volume was made for the claim of this number of the pod's template.
+    VolumeCreated(PodId, u8),
 }
 
 /// A pod in the scheduler's cache.
@@ -54,12 +59,19 @@ pub struct Scheduler {
     cache: Cache,
     queue: SchedulingQueue,
     classes: Vec<Option<ClassId>>,
-    daemon_classes: FxHashMap<(Id<Template>, u32), ClassId>,
-    /// Classes of pods that differ from their template.
+    /// Classes of pods that differ from others of their template: of a DaemonSet by node, of
+    /// pods with claims of their own by ordinal; and by size.
+    own_classes: FxHashMap<(Id<Template>, u32, u32), ClassId>,
+    /// Classes of pods that differ from their template in size.
     shape_classes: Vec<Option<ClassId>>,
     known: Vec<Option<Known>>,
     nodes: Vec<bool>,
     failures: Vec<Option<(PodId, Box<Unschedulable>)>>,
+    /// Preemptors whose victims are not all being deleted yet.
+    preempting: Vec<(PodId, Vec<PodId>)>,
+    budgets: Vec<Budget>,
+    lowest_priority: i32,
+    uses_volumes: bool,
     cycling: bool,
     flush_at: SimTime,
     attempts: u64,
@@ -73,18 +85,34 @@ impl Scheduler {
     /// An idle scheduler.
     #[must_use]
     pub fn new(model: &Model) -> Self {
-        let mut cache = Cache::new(Profile::default());
+        let mut cache = Cache::with_profiles(model.profiles.clone());
         for namespace in &model.objects.namespaces {
             cache.set_namespace(&namespace.metadata.name, &namespace.metadata.labels);
         }
         for service in &model.objects.services {
             cache.set_service(service);
         }
+        volumes::known_at_start(model, &mut cache);
+        let budgets = model.budgets.iter();
+        let budgets =
+            budgets.map(|(_, b)| Budget::new(&b.object, Vec::new(), &mut cache)).collect();
+        let [initial_backoff, max_backoff, max_in_unschedulable, flush_period] =
+            model.settings.scheduler_queue;
+        let queue = SchedulingQueue::new(QueueConfig {
+            initial_backoff,
+            max_backoff,
+            max_in_unschedulable,
+            flush_period,
+        });
         Self {
             cache,
-            queue: SchedulingQueue::default(),
+            queue,
             classes: vec![None; model.templates.len()],
-            daemon_classes: FxHashMap::default(),
+            own_classes: FxHashMap::default(),
+            preempting: Vec::new(),
+            budgets,
+            lowest_priority: model.templates.iter().map(|(_, t)| t.priority).min().unwrap_or(0),
+            uses_volumes: model.templates.iter().any(|(_, t)| !t.claims.is_empty()),
             shape_classes: Vec::new(),
             known: Vec::new(),
             nodes: Vec::new(),
@@ -135,6 +163,7 @@ impl Scheduler {
             Event::Cycle => self.cycle(cx),
             Event::BindFailed(p) => self.bind_failed(p, cx),
             Event::Retry(p) => self.pod_added(p, cx),
+            Event::VolumeCreated(p, i) => self.volume_created(p, i, cx),
             Event::Flush => {
                 self.flush_at = SimTime::NEVER;
                 self.queue.advance(cx.now());
@@ -157,39 +186,6 @@ impl Scheduler {
         }
     }
 
-    fn class_of(&mut self, pod: PodId, cx: &Cx<'_>) -> Option<ClassId> {
-        let p = cx.api().pods.get(pod)?;
-        let template = &cx.model().templates[p.template];
-        if template.daemon {
-            let key = (p.template, p.ordinal);
-            if let Some(&class) = self.daemon_classes.get(&key) {
-                return Some(class);
-            }
-            let node = cx.api().nodes.get(Id::new(p.ordinal))?;
-            let spec = pinned(&template.object.spec, node.name());
-            let labels = &template.object.metadata.labels;
-            let class =
-                self.cache.class(&template.namespace, labels, template.owner.as_ref(), &spec);
-            self.daemon_classes.insert(key, class);
-            return Some(class);
-        }
-        let slot = match p.shape {
-            Some(shape) => {
-                let least = self.shape_classes.len().max(shape.index() + 1);
-                self.shape_classes.resize(least, None);
-                &mut self.shape_classes[shape.index()]
-            }
-            None => &mut self.classes[p.template.index()],
-        };
-        if slot.is_none() {
-            let labels = &template.object.metadata.labels;
-            let spec = &cx.api().object_of(p, cx.model()).spec;
-            let owner = template.owner.as_ref();
-            *slot = Some(self.cache.class(&template.namespace, labels, owner, spec));
-        }
-        *slot
-    }
-
     fn know(&mut self, pod: PodId) -> &mut Option<Known> {
         let slot = pod.slot() as usize;
         if self.known.len() <= slot {
@@ -204,14 +200,18 @@ impl Scheduler {
         if bound || p.is_terminating() {
             return;
         }
+        if cx.model().templates[template].profile.is_none() {
+            // No scheduler answers to the pod's schedulerName.
+            return;
+        }
         let Some(class) = self.class_of(pod, cx) else { return };
         let known = self.know(pod);
         if known.as_ref().is_some_and(|k| k.pod == pod && k.node.is_some()) {
             return;
         }
         *known = Some(Known { pod, class, node: None });
-        let priority = cx.model().templates[template].priority;
-        let gated = !cx.model().templates[template].object.spec.scheduling_gates.is_empty();
+        let t = &cx.model().templates[template];
+        let (priority, gated) = (t.priority, !t.object.spec.scheduling_gates.is_empty());
         self.queue.push(pod.slot(), class, priority, gated, cx.now());
         self.go_on(cx);
     }
@@ -241,6 +241,7 @@ impl Scheduler {
     }
 
     fn pod_terminating(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        self.victim_goes(pod);
         let Some(Some(k)) = self.known.get(pod.slot() as usize) else { return };
         if k.pod != pod {
             return;
@@ -271,6 +272,7 @@ impl Scheduler {
     }
 
     fn pod_gone(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        self.victim_goes(pod);
         let slot = pod.slot();
         let Some(known) = self.known.get_mut(slot as usize) else { return };
         let Some(k) = known.filter(|k| k.pod == pod) else { return };
@@ -300,6 +302,9 @@ impl Scheduler {
             (false, true) => {
                 self.cache.add_node(key, &row.full_object());
                 self.nodes[node.index()] = true;
+                if self.uses_volumes {
+                    volumes::attachments_of(node, &mut self.cache, cx);
+                }
                 ClusterEvent::NodeAdded(key)
             }
             (true, true) => {
@@ -363,66 +368,6 @@ impl Scheduler {
         self.go_on(cx);
     }
 
-    fn unschedulable(
-        &mut self,
-        pod: PodId,
-        asked: &PodToSchedule,
-        failed: Box<Unschedulable>,
-        id: u64,
-        cx: &mut Cx<'_>,
-    ) {
-        let now = cx.now();
-        let slot = asked.key as usize;
-        let preemptable = self.may_preempt(asked.class, cx);
-        if preemptable {
-            self.preempt(pod, asked, &failed, id, cx);
-        }
-        self.queue.park(asked.key, failed.rejectors, now, &self.cache);
-        if self.failures.len() <= slot {
-            self.failures.resize(slot + 1, None);
-        }
-        self.failures[slot] = Some((pod, failed));
-        cx.emit(Change::PodUnschedulable(pod));
-    }
-
-    /// Nothing of a lower priority exists: preemption cannot help, as upstream finds by looking.
-    fn may_preempt(&self, class: ClassId, cx: &Cx<'_>) -> bool {
-        let priority = self.cache.class_info(class).priority;
-        cx.model().templates.iter().any(|(_, t)| t.priority < priority)
-    }
-
-    fn preempt(
-        &mut self,
-        pod: PodId,
-        asked: &PodToSchedule,
-        failed: &Unschedulable,
-        id: u64,
-        cx: &mut Cx<'_>,
-    ) {
-        let budgets: Vec<Budget> = cx
-            .model()
-            .budgets
-            .iter()
-            .map(|(_, b)| {
-                let mut budget = Budget::new(&b.object, Vec::new(), &mut self.cache);
-                budget.set_allowed(i64::from(allowed(b, cx)));
-                budget
-            })
-            .collect();
-        let key = engine::draws::key(&[id, cx.now().nanos()]);
-        let mut draw = |n: u32| cx.pick(Stream::PreemptionOffset, key, n);
-        let Ok(plan) = preempt(&self.cache, asked, failed, &budgets, &mut draw) else { return };
-        self.cache.nominate(asked.key, asked.class, plan.node);
-        cx.submit(Client::Scheduler, Request::Nominate { pod, node: Some(Id::new(plan.node)) });
-        for victim in plan.victims {
-            if let Some(Some(k)) = self.known.get(victim as usize) {
-                let reason = Reason::Preempted;
-                cx.submit(Client::Scheduler, Request::DeletePod { pod: k.pod, reason });
-                self.cache.mark_terminating(victim, true);
-            }
-        }
-    }
-
     fn bind_failed(&mut self, pod: PodId, cx: &mut Cx<'_>) {
         let slot = pod.slot();
         let Some(Some(k)) = self.known.get_mut(slot as usize) else { return };
@@ -437,43 +382,4 @@ impl Scheduler {
         }
         self.pod_added(pod, cx);
     }
-}
-
-/// Disruptions that a budget allows, roughly as its status says: healthy less desired.
-fn allowed(budget: &crate::world::model::BudgetModel, cx: &Cx<'_>) -> i32 {
-    crate::policy::workloads::Budget::lower(&budget.object.spec).map_or(0, |rule| {
-        let (mut healthy, mut matching, mut scale) = (0, 0, 0);
-        for (_, set) in cx.api().sets.iter() {
-            if budget.templates.contains(&set.template) {
-                healthy += set.ready as i32;
-                matching += set.pods.len() as i32;
-                scale += set.desired as i32;
-            }
-        }
-        let expected = if rule.needs_scale() { scale } else { matching };
-        rule.status(expected, healthy).allowed
-    })
-}
-
-/// The pod's specification with required affinity to one node, as the DaemonSet controller writes
-/// it, and the controller's automatic tolerations (already in the template).
-fn pinned(spec: &k8s::PodSpec, node: &str) -> k8s::PodSpec {
-    let mut spec = spec.clone();
-    let field = k8s::NodeSelectorRequirement {
-        key: "metadata.name".to_owned(),
-        operator: "In".to_owned(),
-        values: vec![node.to_owned()],
-    };
-    let affinity = spec.affinity.get_or_insert_with(Default::default);
-    let node_affinity = affinity.node_affinity.get_or_insert_with(Default::default);
-    let required = node_affinity
-        .required_during_scheduling_ignored_during_execution
-        .get_or_insert_with(Default::default);
-    if required.node_selector_terms.is_empty() {
-        required.node_selector_terms.push(k8s::NodeSelectorTerm::default());
-    }
-    for term in &mut required.node_selector_terms {
-        term.match_fields = vec![field.clone()];
-    }
-    spec
 }

@@ -1,0 +1,88 @@
+//! The user: steps of the scenario at their times. A change is applied to its workload; a drain
+//! cordons nodes and evicts their pods as `kubectl drain` does, asking again every five seconds
+//! while a budget refuses.
+
+use crate::engine::{self, Cx};
+use crate::units::Id;
+use crate::world::nodes::SystemTaint;
+use crate::world::steps::StepKind;
+use crate::world::{Client, Node, PodId, Reason, Request};
+
+/// What can happen to the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A step of the scenario is due, or was refused.
+    Step(u32),
+    /// Ask again for an eviction.
+    Evict(PodId),
+}
+
+/// The user.
+#[derive(Clone, Debug, Default)]
+pub struct User {
+    /// Nodes being drained.
+    draining: Vec<Id<Node>>,
+}
+
+impl User {
+    /// Puts the steps on the agenda.
+    pub fn start(&mut self, cx: &mut Cx<'_>) {
+        for (number, step) in cx.model().steps.iter().enumerate() {
+            cx.at(step.at, engine::Event::User(Event::Step(number as u32)));
+        }
+    }
+
+    /// Handles one event.
+    pub fn handle(&mut self, event: Event, cx: &mut Cx<'_>) {
+        match event {
+            Event::Step(step) => self.step(step, cx),
+            Event::Evict(pod) => {
+                let node = cx.api().pods.get(pod).filter(|p| !p.is_terminating());
+                if node.and_then(|p| p.node).is_some_and(|n| self.draining.contains(&n)) {
+                    evict(pod, cx);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, number: u32, cx: &mut Cx<'_>) {
+        let Some(step) = cx.model().steps.get(number as usize) else { return };
+        match &step.kind {
+            StepKind::Change { .. } => cx.submit(Client::User, Request::Step { step: number }),
+            StepKind::Drain { group, count } => {
+                let nodes: Vec<Id<Node>> = cx
+                    .api()
+                    .live_nodes
+                    .iter()
+                    .copied()
+                    .filter(|&n| {
+                        let row = &cx.api().nodes[n];
+                        let of = cx.cloud().instances[row.instance].group;
+                        !row.has_taint(SystemTaint::Unschedulable) && group.is_none_or(|g| g == of)
+                    })
+                    .take(*count as usize)
+                    .collect();
+                for node in nodes {
+                    self.drain(node, cx);
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {
+        self.draining.push(node);
+        let taint = SystemTaint::Unschedulable;
+        cx.submit(Client::User, Request::TaintNode { node, taint, on: true });
+        for at in 0..cx.api().nodes[node].pods.len() {
+            let pod = cx.api().nodes[node].pods[at];
+            let Some(p) = cx.api().pods.get(pod) else { continue };
+            if !cx.model().templates[p.template].daemon {
+                evict(pod, cx);
+            }
+        }
+    }
+}
+
+fn evict(pod: PodId, cx: &mut Cx<'_>) {
+    cx.submit(Client::User, Request::EvictPod { pod, reason: Reason::Drained });
+}
