@@ -315,7 +315,7 @@ fn halve(world: &mut World, counts: &[usize]) {
         for class in core::mem::take(&mut world.nodes[node].pods) {
             // Every second pod of a Deployment, spread over its nodes.
             let before = surplus[class];
-            if before > 0 && (before + node) % 2 == 0 {
+            if before > 0 && (before + node).is_multiple_of(2) {
                 surplus[class] -= 1;
                 let requests = world.requests[class].clone();
                 world.nodes[node].free.iter_mut().zip(&requests).for_each(|(a, b)| *a += b);

@@ -88,7 +88,7 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::RequestRefused(c, _) => (42, 0, c.index() as u64),
         Change::FaultBegan(i) => (43, 0, u64::from(i)),
         Change::VolumeCreated(p, i) => (48, u64::from(i), pod(p)),
-        Change::ScaleUpDecided(g, n) => (50, u64::from(n), u64::from(g.raw())),
+        Change::ScaleUpDecided(g, n) => (70, u64::from(n), u64::from(g.raw())),
         Change::SandboxWanted(p) => (44, 0, pod(p)),
         Change::VolumesMounted(p) => (49, 0, pod(p)),
         Change::VolumesWanted(p) => (45, 0, pod(p)),
@@ -97,9 +97,9 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::RolloutComplete(w) => (62, 0, u64::from(w.raw())),
         Change::PodRefused(s) => (63, 0, u64::from(s.raw())),
         Change::NodeImagesChanged(n) => (64, 0, u64::from(n.raw())),
-        Change::FleetWanted(f) => (53, 0, u64::from(f.raw())),
-        Change::FleetAnswered(f) => (51, 0, u64::from(f.raw())),
-        Change::SpotNotice(i) => (52, 0, u64::from(i.raw())),
+        Change::FleetWanted(f) => (71, 0, u64::from(f.raw())),
+        Change::FleetAnswered(f) => (72, 0, u64::from(f.raw())),
+        Change::SpotNotice(i) => (73, 0, u64::from(i.raw())),
         Change::MemberFails(etcd, m, ms) => {
             (46, u64::from(etcd), u64::from(m) << 32 | u64::from(ms))
         }

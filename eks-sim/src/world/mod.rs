@@ -4,6 +4,7 @@
 pub mod budgets;
 pub mod change;
 pub mod cloud;
+mod fault_model;
 pub mod karpenter;
 pub mod lower;
 pub mod machines;

@@ -215,7 +215,7 @@ impl Watcher {
         let mut listed = 0;
         for (id, set) in api.sets.iter() {
             let pods = || set.pods.iter().filter_map(|&p| api.pods.get(p));
-            let ready = pods().filter(|p| p.is_ready()).count();
+            let ready = pods().filter(|p| p.is_ready() && !p.is_terminating()).count();
             self.check(ready == set.ready as usize, || {
                 format!("set {}: {} ready, counted {ready}", id.raw(), set.ready)
             });

@@ -78,7 +78,7 @@ pub(super) fn control_plane(
             "EKS runs 2",
         );
     }
-    if plane.etcd_members == 0 || plane.etcd_members > 9 || plane.etcd_members % 2 == 0 {
+    if plane.etcd_members == 0 || plane.etcd_members > 9 || plane.etcd_members.is_multiple_of(2) {
         errors.error(
             "cluster.controlPlane.etcdMembers",
             format!("{} is not a size of an etcd cluster", plane.etcd_members),

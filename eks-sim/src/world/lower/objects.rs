@@ -84,7 +84,7 @@ impl Lowering<'_> {
             self.model,
             self.errors,
         );
-        let addon = meta.labels.get(super::addons::LABEL).is_some();
+        let addon = meta.labels.contains_key(super::addons::LABEL);
         self.model.workloads.push(WorkloadModel {
             key: key_str(&format!("{owner_kind}/{namespace}/{}", meta.name)),
             kind,

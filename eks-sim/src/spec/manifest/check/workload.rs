@@ -121,12 +121,12 @@ pub(in crate::spec::manifest) fn daemon_set(o: &k8s::DaemonSet, c: &mut Checker<
 
 fn job_spec(spec: &k8s::JobSpec, path: &str, c: &mut Checker<'_, '_, '_>) {
     let at = |field: &str| format!("{path}.{field}");
-    c.not_negative(&at("parallelism"), spec.parallelism.map(i64::from));
-    c.not_negative(&at("completions"), spec.completions.map(i64::from));
-    c.not_negative(&at("backoffLimit"), spec.backoff_limit.map(i64::from));
-    c.not_negative(&at("activeDeadlineSeconds"), spec.active_deadline_seconds);
-    c.not_negative(&at("ttlSecondsAfterFinished"), spec.ttl_seconds_after_finished.map(i64::from));
-    c.one_of(&at("completionMode"), spec.completion_mode.as_deref(), &["NonIndexed", "Indexed"]);
+    c.not_negative(at("parallelism"), spec.parallelism.map(i64::from));
+    c.not_negative(at("completions"), spec.completions.map(i64::from));
+    c.not_negative(at("backoffLimit"), spec.backoff_limit.map(i64::from));
+    c.not_negative(at("activeDeadlineSeconds"), spec.active_deadline_seconds);
+    c.not_negative(at("ttlSecondsAfterFinished"), spec.ttl_seconds_after_finished.map(i64::from));
+    c.one_of(at("completionMode"), spec.completion_mode.as_deref(), &["NonIndexed", "Indexed"]);
     if spec.completion_mode.as_deref() == Some("Indexed") && spec.completions.is_none() {
         let message = "an Indexed Job needs `completions`";
         c.error(codes::MISSING_FIELD, &at("completions"), message, "add `completions: …`");
