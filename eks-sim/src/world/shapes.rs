@@ -92,8 +92,13 @@ impl Shapes {
             }
         }
         let requests = pod_requests(&object.spec);
-        let sum =
-            |of: fn(&ContainerShape) -> Option<i64>| containers.iter().map(of).sum::<Option<i64>>();
+        // A limit of 0 is no limit, as in the lowering of templates.
+        let sum = |of: fn(&ContainerShape) -> Option<i64>| {
+            containers
+                .iter()
+                .map(|c| of(c).filter(|&limit| limit > 0))
+                .try_fold(0_i64, |sum, limit| Some(sum.saturating_add(limit?)))
+        };
         let size = PodSize {
             request_cpu: requests.get("cpu").map_or(MilliCpu::ZERO, |q| q.milli_cpu()),
             request_memory: requests.get("memory").map_or(Bytes::ZERO, |q| q.bytes()),

@@ -191,17 +191,20 @@ fn limit_cpu(spec: &PodSpec) -> Option<MilliCpu> {
     spec.containers
         .iter()
         .chain(sidecars)
-        .map(|c| c.resources.limits.get("cpu").map(|q| q.milli_cpu()))
-        .sum()
+        .map(|c| c.resources.limits.get("cpu").map(|q| q.milli_cpu()).filter(|l| l.raw() > 0))
+        .try_fold(0_i64, |sum, limit| Some(sum.saturating_add(limit?.raw())))
+        .map(MilliCpu::new)
 }
 
+/// Memory limit of the pod; none when a container has no limit. A limit of 0 sets no cgroup bound
+/// (`pkg/kubelet/cm/helpers_linux.go`), so it counts as none.
 fn limit_memory(spec: &PodSpec) -> Option<Bytes> {
     let sidecars = spec.init_containers.iter().filter(|c| is_sidecar(c));
     spec.containers
         .iter()
         .chain(sidecars)
-        .map(|c| c.resources.limits.get("memory").map(|q| q.value()))
-        .sum::<Option<i64>>()
+        .map(|c| c.resources.limits.get("memory").map(|q| q.value()).filter(|&l| l > 0))
+        .try_fold(0_i64, |sum, limit| Some(sum.saturating_add(limit?)))
         .map(Bytes::new)
 }
 
