@@ -1,4 +1,5 @@
 //! Integration tests of the library, in one binary.
+#![allow(clippy::unwrap_used)] // A test may stop where it fails.
 mod analytic;
 mod controllers;
 mod determinism;

@@ -76,10 +76,7 @@ fn product<'t>(name: &str, text: &'t str) -> &'t str {
 /// Modules that a line imports or names by `crate::`.
 fn imports(line: &str) -> Vec<&str> {
     let code = line.split("//").next().unwrap_or(line);
-    let word = |at: &str| {
-        let end = at.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(at.len());
-        end
-    };
+    let word = |at: &str| at.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(at.len());
     code.match_indices("crate::")
         .map(|(i, m)| &code[i + m.len()..])
         .map(|rest| &rest[..word(rest)])

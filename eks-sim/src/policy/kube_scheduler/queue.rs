@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 /// Key that orders the active queue: higher priority first, then earlier time stamp.
 pub type QueueOrder = (Reverse<i32>, SimTime);
 
-/// The [`QueueOrder`] of a pod.
+/// The `QueueOrder` of a pod.
 #[must_use]
 pub fn queue_order(priority: i32, timestamp: SimTime) -> QueueOrder {
     (Reverse(priority), timestamp)
