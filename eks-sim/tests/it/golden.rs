@@ -145,7 +145,7 @@ fn shipped_scenarios_load_without_remarks_and_so_do_their_variants() {
     for shipped in SHIPPED {
         let loaded = load(shipped.name, &[]);
         for d in loaded.warnings.iter().filter(|d| d.severity != Severity::Note) {
-            let listed = WARNINGS.contains(&(shipped.name, &*d.code));
+            let listed = WARNINGS.contains(&(shipped.name, d.code));
             assert!(listed, "{}: not among the listed warnings: {}", shipped.name, d.render());
         }
         study(&loaded);
