@@ -9,7 +9,7 @@ use crate::engine::{self, Cx, Stream};
 use crate::policy::vpa::ResizeStatus;
 use crate::units::{Id, SimTime, Span};
 use crate::world::machines::{Machine, Stage};
-use crate::world::model::Template;
+use crate::world::model::{GroupKind, Template};
 use crate::world::{Change, Client, Node, NodeCondition, PodId, PodReport, Request};
 
 /// What can happen to a kubelet.
@@ -149,10 +149,11 @@ fn sandbox(pod: PodId, cx: &mut Cx<'_>) {
         return;
     }
     let Some(p) = cx.api().pods.get(pod) else { return };
-    let host_network = cx.model().templates[p.template].host_network;
     if p.is_terminating() {
         return;
     }
+    let host_network = cx.model().templates[p.template].host_network
+        || p.node.is_some_and(|node| outside_subnets(node, cx));
     let Some(m) = cx.machines_mut().pod_mut(pod).filter(|m| m.stage <= Stage::Address) else {
         return;
     };
@@ -162,6 +163,12 @@ fn sandbox(pod: PodId, cx: &mut Cx<'_>) {
     } else {
         cx.emit(Change::SandboxWanted(pod));
     }
+}
+
+/// Nodes of a trace have no network interfaces: their pods need no address of a subnet.
+fn outside_subnets(node: Id<Node>, cx: &Cx<'_>) -> bool {
+    let group = cx.cloud().instances[cx.api().nodes[node].instance].group;
+    cx.model().groups[group].kind == GroupKind::Trace
 }
 
 fn retry_later(pod: PodId, cx: &mut Cx<'_>) {

@@ -59,8 +59,6 @@ pub struct Pod {
     pub phase: Phase,
     /// Container restarts.
     pub restarts: u32,
-    /// Failed scheduling attempts.
-    pub attempts: u32,
     /// Condition `DisruptionTarget`: preempted, evicted or on a node that was lost.
     pub disruption_target: bool,
     /// Counted by its Job as failed while it still ends.
@@ -137,7 +135,6 @@ impl Api {
             nominated: None,
             phase: Phase::Pending,
             restarts: 0,
-            attempts: 0,
             disruption_target: false,
             counted: false,
             detached: false,

@@ -12,4 +12,5 @@ mod spec_broken;
 mod spec_real;
 mod swarm;
 mod tidy;
+mod trace;
 mod vpa;

@@ -42,6 +42,7 @@ pub(super) struct Pods {
     requested_memory: Integral,
     idle_cpu: Integral,
     running: Vec<bool>,
+    unschedulable: Vec<bool>,
     created: u64,
     scheduled: u64,
     ready: u64,
@@ -67,6 +68,7 @@ impl Pods {
             requested_memory: Integral::new(warm),
             idle_cpu: Integral::new(warm),
             running: Vec::new(),
+            unschedulable: Vec::new(),
             created: 0,
             scheduled: 0,
             ready: 0,
@@ -144,8 +146,10 @@ impl Pods {
         match *change {
             Change::PodCreated(p) => {
                 self.set(p, State::Pending);
+                self.mark_unschedulable(p, false);
                 self.created += u64::from(counts(p, self.warm));
             }
+            Change::PodUnschedulable(p) => self.mark_unschedulable(p, true),
             Change::PodBound(p) => self.bound(p, now, view),
             Change::PodStarted(p) => self.run(p, true, now, view),
             Change::PodReady(p) => self.became_ready(p, view),
@@ -177,6 +181,22 @@ impl Pods {
             }
             _ => {}
         }
+    }
+
+    /// Remembers whether the scheduler found a pod unschedulable: a slot's next pod starts afresh.
+    fn mark_unschedulable(&mut self, pod: PodId, found: bool) {
+        let slot = pod.slot() as usize;
+        if self.unschedulable.len() <= slot {
+            if !found {
+                return;
+            }
+            self.unschedulable.resize(slot + 1, false);
+        }
+        self.unschedulable[slot] = found;
+    }
+
+    fn found_unschedulable(&self, pod: PodId) -> bool {
+        self.unschedulable.get(pod.slot() as usize).copied().unwrap_or(false)
     }
 
     fn bound(&mut self, p: PodId, now: SimTime, view: &View<'_>) {
@@ -223,13 +243,13 @@ impl Pods {
 
     pub(super) fn finish(&mut self, end: SimTime, world: &World, put: &mut impl FnMut(&str, f64)) {
         let mut unscheduled = 0_u64;
-        for (_, pod) in world.api.pods.iter() {
+        for (id, pod) in world.api.pods.iter() {
             if pod.is_terminating() || !matches!(pod.phase, Phase::Pending | Phase::Running) {
                 continue;
             }
             let age = end.since(pod.created).secs_f64();
             if pod.node.is_none() {
-                unscheduled += u64::from(pod.attempts > 0);
+                unscheduled += u64::from(self.found_unschedulable(id));
                 if pod.created >= self.warm {
                     self.pending_seconds.push(age);
                 }
