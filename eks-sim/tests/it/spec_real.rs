@@ -1,7 +1,13 @@
 //! The loader on public manifests, where the environment variable `EKS_SIM_REAL` names them.
 
-use eks_sim::spec::{Diagnostics, Severity, SourceSpan, Sources, load_manifests};
+use eks_sim::observe::metrics::columns;
+use eks_sim::spec::{
+    Diagnostics, Severity, SourceSpan, Sources, load_manifests, load_scenario_text,
+};
+use eks_sim::study::{Replicate, run::ModelStudy};
+use eks_sim::world::lower;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn folder() -> Option<PathBuf> {
     let Some(root) = std::env::var_os("EKS_SIM_REAL") else {
@@ -67,4 +73,35 @@ fn online_boutique_is_complete() {
         .map(|c| c.resources.requests["cpu"].milli_value())
         .sum();
     assert_eq!(cpu, 1570);
+}
+
+/// Pods created and ready after 2 h of the default cluster with these manifests.
+fn two_hours(pattern: &Path) -> Vec<[f64; 2]> {
+    let text = format!(
+        "apiVersion: eks-sim/v1\nkind: Scenario\nmetadata: {{name: real}}\nspec:\n  \
+         duration: 2h\n  manifests: ['{}']\n",
+        pattern.display()
+    );
+    let loaded = load_scenario_text("scenario.yaml", &text, Path::new("."), &[])
+        .unwrap_or_else(|d| panic!("{}", d.render()));
+    let (model, found) = lower::build(&loaded.scenario, &loaded.manifests, &loaded.base);
+    assert!(found.is_empty(), "{found:?}");
+    let study = ModelStudy::new(Arc::new(model.unwrap()));
+    let at = |name: &str| columns().iter().position(|c| c.name() == name).unwrap();
+    let (created, ready) = (at("pods_created"), at("pods_ready"));
+    (0..5).map(|r| study.run(r, false).values).map(|v| [v[created], v[ready]]).collect()
+}
+
+#[test]
+fn every_pod_of_real_applications_becomes_ready() {
+    let Some(root) = folder() else { return };
+    for (pattern, least) in [
+        ("online-boutique/release/kubernetes-manifests.yaml", 12.0),
+        ("eks-workshop-v2/manifests/base-application/**", 9.0),
+    ] {
+        for [created, ready] in two_hours(&root.join(pattern)) {
+            assert!(created >= least, "{pattern}: {created} pods");
+            assert_eq!(ready, created, "{pattern}");
+        }
+    }
 }
