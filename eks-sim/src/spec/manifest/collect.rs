@@ -136,6 +136,9 @@ impl Collector {
             let message = format!("a {kind} of kustomize is not applied");
             return reporter.warning(codes::KUSTOMIZE, head(&node), message, help);
         }
+        if group == "eks-sim" && kind == "Scenario" {
+            return; // `init` writes the scenario beside the manifests: it is no object of the cluster.
+        }
         let Some(known) = kinds::find(group, kind) else {
             return self.unknown_kind(&node, api_version, kind, reporter);
         };

@@ -33,6 +33,15 @@ fn a_deployment_is_completed() {
 }
 
 #[test]
+fn a_scenario_beside_the_manifests_is_no_object() {
+    let scenario = "apiVersion: eks-sim/v1\nkind: Scenario\nmetadata: {name: mine}\nspec: {}\n";
+    let (m, said) = load(&format!("{scenario}---\n{WEB}"));
+    assert_eq!((m.deployments.len(), said), (1, Vec::new()));
+    let (_, said) = load("apiVersion: eks-sim/v1\nkind: Sketch\nmetadata: {name: mine}\n");
+    assert_eq!(said.len(), 1, "other kinds are reported: {said:?}");
+}
+
+#[test]
 fn later_objects_win() {
     let text = format!(
         "{WEB}---\n{}",
