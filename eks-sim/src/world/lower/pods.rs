@@ -408,6 +408,23 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_of_zero_is_no_limit() {
+        let spec = |limits: &[&str]| PodSpec {
+            containers: limits
+                .iter()
+                .map(|l| serde_json::from_str(&format!(r#"{{"resources": {{"limits": {l}}}}}"#)))
+                .collect::<Result<_, _>>()
+                .unwrap(),
+            ..PodSpec::default()
+        };
+        let whole = r#"{"cpu": "1", "memory": "1Gi"}"#;
+        let both = |s: &PodSpec| (limit_cpu(s).map(|l| l.raw()), limit_memory(s).map(|l| l.raw()));
+        assert_eq!(both(&spec(&[whole, whole])), (Some(2000), Some(2 << 30)));
+        assert_eq!(both(&spec(&[whole, r#"{"cpu": "0", "memory": "0"}"#])), (None, None));
+        assert_eq!(both(&spec(&[r#"{"cpu": "1", "memory": 0}"#])), (Some(1000), None));
+    }
+
+    #[test]
     fn targets_name_objects() {
         assert!(names("Deployment/cart", "Deployment", "shop", "cart"));
         assert!(names("deployment/shop/cart", "Deployment", "shop", "cart"));
