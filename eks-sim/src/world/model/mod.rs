@@ -1,0 +1,148 @@
+//! The immutable input of all replications: the scenario and its manifests, lowered to dense
+//! tables. Built once by [`super::lower`], shared by reference.
+
+mod autoscaling;
+mod cloud;
+mod pods;
+mod services;
+mod workloads;
+
+pub use super::fault_model::{FaultKind, FaultModel, RandomFault};
+pub use super::trace::{TraceModel, TraceNode, TracePod};
+pub use autoscaling::{HpaModel, Measure, MetricModel, MetricSource, VpaModel};
+pub use cloud::{GroupKind, GroupModel, GroupType, SubnetModel};
+pub use pods::{ClaimModel, ImageModel, ProbeModel, QuotaModel, Template};
+pub use services::{CallModel, ServiceModel, TrafficModel};
+pub use workloads::{BudgetModel, CronModel, JobModel, WorkloadKind, WorkloadModel};
+
+use super::karpenter::KarpenterModel;
+use super::settings::Settings;
+use super::steps::{RevisionModel, StepModel};
+use crate::catalog::Defaults;
+use crate::k8s;
+use crate::policy::kube_scheduler::Profile;
+use crate::spec::scenario::{ClusterAutoscalerSpec, CniSpec};
+use crate::units::{Id, IdVec, MoneyRate, SimTime, Span};
+use std::sync::Arc;
+
+/// Everything a replication starts from.
+#[derive(Debug)]
+pub struct Model {
+    /// Name of the scenario.
+    pub name: String,
+    /// Virtual time of a replication.
+    pub duration: Span,
+    /// Time at the start that no metric counts.
+    pub warmup: Span,
+    /// Distance of time-series points.
+    pub step: Span,
+    /// Root seed.
+    pub seed: u64,
+    /// Civil time of the start, in seconds since 1970.
+    pub start_unix: i64,
+    /// Events at one instant and in one run, at most.
+    pub limits: Limits,
+    /// Numbers that model the world, resolved.
+    pub settings: Settings,
+    /// Region.
+    pub region: String,
+    /// Kubernetes minor version (34 for 1.34).
+    pub minor_version: u32,
+    /// Control plane.
+    pub control_plane: ControlPlaneModel,
+    /// Availability zones in use, by name.
+    pub zones: IdVec<Zone, String>,
+    /// Subnets.
+    pub subnets: IdVec<SubnetModel, SubnetModel>,
+    /// VPC CNI settings.
+    pub cni: CniSpec,
+    /// Node groups.
+    pub groups: IdVec<GroupModel, GroupModel>,
+    /// Cluster Autoscaler, if it runs.
+    pub cluster_autoscaler: Option<ClusterAutoscalerSpec>,
+    /// Karpenter, if it runs.
+    pub karpenter: Option<KarpenterModel>,
+    /// Images.
+    pub images: IdVec<ImageModel, ImageModel>,
+    /// Pod templates.
+    pub templates: IdVec<Template, Template>,
+    /// Workloads that exist from the start.
+    pub workloads: IdVec<WorkloadModel, WorkloadModel>,
+    /// Changes of replicas by hand: when, what, how many.
+    pub scalings: Vec<(SimTime, Id<WorkloadModel>, u32)>,
+    /// CronJobs.
+    pub cron_jobs: IdVec<CronModel, CronModel>,
+    /// Services.
+    pub services: IdVec<ServiceModel, ServiceModel>,
+    /// Services in an order in which callers come before the called.
+    pub service_order: Vec<Id<ServiceModel>>,
+    /// HPAs.
+    pub hpas: IdVec<HpaModel, HpaModel>,
+    /// Custom and external metrics.
+    pub metrics: Vec<MetricModel>,
+    /// VPAs.
+    pub vpas: IdVec<VpaModel, VpaModel>,
+    /// Disruption budgets.
+    pub budgets: IdVec<BudgetModel, BudgetModel>,
+    /// Faults that the scenario sets.
+    pub faults: Vec<FaultModel>,
+    /// What the user does during the run.
+    pub steps: Vec<StepModel>,
+    /// Workloads as these steps leave them.
+    pub revisions: IdVec<RevisionModel, RevisionModel>,
+    /// ResourceQuotas.
+    pub quotas: Vec<QuotaModel>,
+    /// kube-scheduler's profiles.
+    pub profiles: Vec<Profile>,
+    /// Objects the scheduler reads beside pods and nodes.
+    pub objects: SchedulerObjects,
+    /// Pods of a trace, if any.
+    pub trace: Option<Arc<TraceModel>>,
+    /// The constants, with the scenario's overrides.
+    pub defaults: Defaults,
+}
+
+/// An availability zone.
+#[derive(Debug)]
+pub struct Zone;
+
+/// Bounds of a replication.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Events at one instant.
+    pub events_per_instant: u64,
+    /// Events in all.
+    pub events_per_run: u64,
+    /// Pods at once.
+    pub pods: u32,
+}
+
+/// The control plane.
+#[derive(Clone, Debug)]
+pub struct ControlPlaneModel {
+    /// API servers.
+    pub api_servers: u32,
+    /// etcd members.
+    pub etcd_members: u32,
+    /// Whether lost members are replaced.
+    pub replace_members: bool,
+    /// Fee, tier included.
+    pub fee: MoneyRate,
+    /// Zone names of the members, round robin; they may lie outside the cluster's own zones.
+    pub zones: Vec<String>,
+    /// Pods a second the scheduler may bind.
+    pub scheduler_qps: f64,
+    /// Burst of the same.
+    pub scheduler_burst: f64,
+}
+
+/// Objects the scheduler reads beside pods and nodes.
+#[derive(Clone, Debug, Default)]
+pub struct SchedulerObjects {
+    /// Services.
+    pub services: Vec<k8s::Service>,
+    /// Namespaces.
+    pub namespaces: Vec<k8s::Namespace>,
+    /// Storage classes; those that claims name and nobody describes are EKS's `gp2`.
+    pub storage_classes: Vec<k8s::StorageClass>,
+}

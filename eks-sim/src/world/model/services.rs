@@ -1,0 +1,63 @@
+//! Services and the requests that reach them, lowered.
+
+use crate::policy::traffic::{Discipline, Markov, RateProfile};
+use crate::units::{Bytes, Id, Span};
+
+/// A Service and the requests that reach it.
+#[derive(Clone, Debug)]
+pub struct ServiceModel {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Stable identity for draws.
+    pub key: u64,
+    /// Requests, if the scenario describes any.
+    pub traffic: Option<TrafficModel>,
+    /// Whether it has a load balancer.
+    pub load_balancer: bool,
+}
+
+/// Requests of a Service.
+#[derive(Clone, Debug)]
+pub struct TrafficModel {
+    /// Rate from outside, if there is any.
+    pub rate: Option<RateProfile>,
+    /// Random calm and busy times of it.
+    pub markov: Option<Markov>,
+    /// How often clients outside try again.
+    pub retries: u32,
+    /// CPU seconds of a request.
+    pub cpu_seconds: f64,
+    /// Standard deviation of the same over its mean.
+    pub service_cv: f64,
+    /// Seconds besides.
+    pub latency_floor: f64,
+    /// Memory of a request in flight.
+    pub memory: Bytes,
+    /// Longest wait.
+    pub timeout: Span,
+    /// Requests a pod works on at once.
+    pub concurrency: Option<u32>,
+    /// Requests that may wait for each pod.
+    pub queue_bound: Option<u32>,
+    /// Order of work.
+    pub discipline: Discipline,
+    /// Each pod has a queue of its own.
+    pub own_queues: bool,
+    /// Calls stay in the caller's zone where it has an endpoint.
+    pub zone_aware: bool,
+    /// Requests it sends on.
+    pub calls: Vec<CallModel>,
+}
+
+/// Requests sent on to another Service.
+#[derive(Clone, Copy, Debug)]
+pub struct CallModel {
+    /// Where to.
+    pub to: Id<ServiceModel>,
+    /// Calls per request.
+    pub per_request: f64,
+    /// How often a failed call is tried again.
+    pub retries: u32,
+}
