@@ -288,7 +288,7 @@ fn what_dies_mid_attach_is_left_over_and_swept() {
         sequential: false,
         kind: "m5.large",
         nodes: 2,
-        replicas: vec![10],
+        replicas: vec![30],
         faults: Vec::new(),
         seed: 1,
     };
@@ -300,7 +300,7 @@ fn what_dies_mid_attach_is_left_over_and_swept() {
         + "  constants: {network.eni_attach: 60s}\n";
     let model = text(&spec, &objects(0)).model();
     let mut sim = Sim::new(model, 0);
-    sim.run_until(SimTime::from_secs(900), &mut ());
+    sim.run_until(SimTime::from_secs(600), &mut ());
     assert_eq!(sim.view().vpc_cni.leaked(), 1, "an interface is left over");
     assert_eq!(conservation(&sim.view()), Vec::<String>::new());
     sim.run_until(SimTime::from_secs(3_600 + 300 + 300 + 300), &mut ());

@@ -407,6 +407,8 @@ fn stuck(id: PodId, pod: &Pod, now: SimTime, view: &View<'_>) -> Option<&'static
             Some((Stage::Starting, _)) if fresh => None,
             _ => Some("does not start"),
         },
+        // Killed for its memory again and again, a pod has no time to become Ready.
+        Phase::Running if pod.last_oom.is_some() => None,
         Phase::Running if pod.started + PATIENCE * 2 < now && !pod.is_ready() => {
             Some("does not become Ready")
         }
