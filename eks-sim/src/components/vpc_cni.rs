@@ -98,6 +98,12 @@ impl VpcCni {
         }
     }
 
+    /// The addresses of a node; `None` when it has no daemon, or no longer.
+    #[must_use]
+    pub fn pool(&self, node: Id<Node>) -> Option<&Pool> {
+        Some(&self.nodes.get(node)?.as_ref()?.pool)
+    }
+
     fn daemon(&mut self, node: Id<Node>) -> Option<&mut Daemon> {
         self.nodes.get_mut(node)?.as_mut()
     }

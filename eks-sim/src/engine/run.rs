@@ -37,6 +37,8 @@ pub struct View<'a> {
     pub cluster_autoscaler: &'a ClusterAutoscaler,
     /// Karpenter, for its reasons.
     pub karpenter: &'a Karpenter,
+    /// The CNI, for the pools of the nodes.
+    pub vpc_cni: &'a VpcCni,
 }
 
 /// No observer at all.
@@ -194,6 +196,7 @@ impl Sim {
             hpa: &self.components.hpa,
             cluster_autoscaler: &self.components.cluster_autoscaler,
             karpenter: &self.components.karpenter,
+            vpc_cni: &self.components.vpc_cni,
         };
         for change in &self.changes {
             self.digest.change(now, change);
@@ -267,6 +270,7 @@ impl Sim {
             hpa: &self.components.hpa,
             cluster_autoscaler: &self.components.cluster_autoscaler,
             karpenter: &self.components.karpenter,
+            vpc_cni: &self.components.vpc_cni,
         }
     }
     /// The state.
