@@ -9,7 +9,7 @@ mod fleet;
 use crate::engine::{self, Cx, Stream};
 use crate::k8s::StringMap;
 use crate::policy::vpc_cni::{Holding, Placement};
-use crate::units::{Id, SimTime, Span};
+use crate::units::{Id, IdVec, SimTime, Span};
 use crate::world::cloud::{Fleet, Group, Instance, InstanceState, LaunchFailure, Subnet};
 use crate::world::model::{GroupKind, GroupModel, GroupType, SubnetModel, Zone};
 use crate::world::{Change, Client, Request};
@@ -42,6 +42,8 @@ pub enum Event {
     SpotNotice(Id<Instance>),
     /// The notice is over.
     SpotReclaim(Id<Instance>),
+    /// An instance that was told to end is gone.
+    Gone(Id<Instance>),
 }
 
 /// EC2. Its state is in [`crate::world::Cloud`].
@@ -53,16 +55,23 @@ fn wake(event: Event) -> engine::Event {
 }
 
 impl Ec2 {
-    /// Subnets, groups and the instances that run at the start.
+    /// Subnets with what holds addresses besides the cluster, and the control plane's interfaces.
+    pub fn start_subnets(&mut self, cx: &mut Cx<'_>) {
+        let model = cx.model();
+        let mut subnets = IdVec::new();
+        for (_, s) in model.subnets.iter() {
+            let mut below = cx.scatter(engine::draws::key_str(&s.name));
+            let space = s.space_with(&mut below);
+            subnets.push(Subnet { space, assigned: 0, refusals: 0 });
+        }
+        cx.cloud_mut().subnets = subnets;
+    }
+
+    /// Groups and the instances that run at the start.
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         let model = cx.model();
         let cloud = cx.cloud_mut();
         cloud.zone_down = model.zones.iter().map(|_| false).collect();
-        cloud.subnets = model
-            .subnets
-            .iter()
-            .map(|(_, s)| Subnet { space: s.space(), assigned: 0, refusals: 0 })
-            .collect();
         cloud.groups = model
             .groups
             .iter()
@@ -170,6 +179,7 @@ impl Ec2 {
                     cx.after(notice, wake(Event::SpotReclaim(i)));
                 }
             }
+            Event::Gone(i) => gone(i, cx),
             Event::SpotReclaim(i) => {
                 if cx.cloud().instances[i].state == InstanceState::Running {
                     cx.cloud_mut().instances[i].alive = false;
@@ -229,19 +239,12 @@ fn refuse(group: Id<GroupModel>, why: LaunchFailure, cx: &mut Cx<'_>) {
 fn launch(group: Id<GroupModel>, cx: &mut Cx<'_>) -> Result<Id<Instance>, LaunchFailure> {
     let model = cx.model();
     let g = &model.groups[group];
-    let mut subnets: Vec<Id<SubnetModel>> = g.subnets.clone();
-    let count = |s: &Id<SubnetModel>| {
-        let zone = model.subnets[*s].zone;
-        let state = &cx.cloud().groups[group];
-        state.instances.iter().filter(|&&i| cx.cloud().instances[i].zone == zone).count()
-    };
-    subnets.sort_by_key(|s| (count(s), s.raw()));
-    subnets.retain(|s| !cx.cloud().zone_down[model.subnets[*s].zone]);
+    let serial = cx.cloud().groups[group].launched;
+    let key = engine::draws::key(&[engine::draws::key_str(&g.name), u64::from(serial)]);
+    let subnets = subnets_to_try(group, key, cx);
     if subnets.is_empty() {
         return Err(LaunchFailure::InsufficientInstanceCapacity);
     }
-    let serial = cx.cloud().groups[group].launched;
-    let key = engine::draws::key(&[engine::draws::key_str(&g.name), u64::from(serial)]);
     for subnet in subnets {
         let wanted = Wanted { group, serial, key, type_index: 0, subnet, labels: None };
         if let Some(instance) = start_instance(wanted, cx) {
@@ -250,6 +253,32 @@ fn launch(group: Id<GroupModel>, cx: &mut Cx<'_>) -> Result<Id<Instance>, Launch
         }
     }
     Err(LaunchFailure::InsufficientFreeAddressesInSubnet)
+}
+
+/// Subnets of a group in the order in which a launch tries them: zones with few instances of the
+/// group first; of several subnets in a zone one at random, as Auto Scaling picks it.
+fn subnets_to_try(group: Id<GroupModel>, key: u64, cx: &Cx<'_>) -> Vec<Id<SubnetModel>> {
+    let model = cx.model();
+    let mut counts: IdVec<Zone, u32> = model.zones.iter().map(|_| 0).collect();
+    for &i in &cx.cloud().groups[group].instances {
+        counts[cx.cloud().instances[i].zone] += 1;
+    }
+    let mut subnets: Vec<(u32, Id<Zone>, u64, Id<SubnetModel>)> = model.groups[group]
+        .subnets
+        .iter()
+        .map(|&s| (model.subnets[s].zone, s))
+        .filter(|&(zone, _)| !cx.cloud().zone_down[zone])
+        .map(|(zone, s)| {
+            let turn = cx.draw(Stream::AsgZone, engine::draws::key(&[key, u64::from(s.raw())]));
+            (counts[zone], zone, turn.to_bits(), s)
+        })
+        .collect();
+    // Zones of equal count in the order of their first subnet.
+    let first = |zone: Id<Zone>| {
+        model.groups[group].subnets.iter().position(|&s| model.subnets[s].zone == zone)
+    };
+    subnets.sort_by_key(|&(count, zone, turn, _)| (count, first(zone), turn));
+    subnets.into_iter().map(|(_, _, _, s)| s).collect()
 }
 
 /// What is to be started.
@@ -266,8 +295,13 @@ struct Wanted {
 fn start_instance(wanted: Wanted, cx: &mut Cx<'_>) -> Option<Id<Instance>> {
     let Wanted { group, serial, key, type_index, subnet, labels } = wanted;
     let mut taken = Vec::new();
+    let mut below = cx.scatter(key);
+    let mut at = match cx.model().network.random_placement {
+        true => Placement::Random(&mut below),
+        false => Placement::Sequential,
+    };
     let space = &mut cx.cloud_mut().subnets[subnet].space;
-    let asked = space.take(Holding::NodePrimary, 1, &mut Placement::Sequential, &mut taken);
+    let asked = space.take(Holding::NodePrimary, 1, &mut at, &mut taken);
     let (Ok(()), Some(&address)) = (asked, taken.first()) else {
         cx.cloud_mut().subnets[subnet].refusals += 1;
         cx.emit(Change::SubnetExhausted(subnet));
@@ -338,12 +372,21 @@ fn terminate(instance: Id<Instance>, reason: &'static str, cx: &mut Cx<'_>) {
     row.terminated = now;
     row.end_reason = reason;
     row.alive = false;
-    let (group, subnet, address) = (row.group, row.subnet, row.address);
-    let cloud = cx.cloud_mut();
-    cloud.groups[group].instances.retain(|&i| i != instance);
-    cloud.subnets[subnet].space.release(address.into());
+    let (group, key) = (row.group, row.key);
+    cx.cloud_mut().groups[group].instances.retain(|&i| i != instance);
     cx.emit(Change::InstanceTerminated(instance));
+    let draw = engine::draws::key(&[key, 3]);
+    let end = cx.sample(&cx.model().settings.instance_end, Stream::InstanceLaunch, draw);
+    cx.after(end, wake(Event::Gone(instance)));
+}
+
+/// Shutting down has ended: the addresses are free again.
+fn gone(instance: Id<Instance>, cx: &mut Cx<'_>) {
+    let row = &cx.cloud().instances[instance];
+    let (subnet, address) = (row.subnet, row.address);
+    cx.cloud_mut().subnets[subnet].space.release(address.into());
     cx.emit(Change::SubnetChanged(subnet));
+    cx.emit(Change::InstanceGone(instance));
 }
 
 fn zone_changed(zone: Id<Zone>, down: bool, cx: &mut Cx<'_>) {

@@ -97,7 +97,10 @@ impl Kubelets {
             }
             Event::NodeReady(n) => {
                 let instance = cx.api().nodes[n].instance;
-                if cx.cloud().instances[instance].alive {
+                let now = cx.now();
+                let machine = machine_mut(n, cx);
+                let waits = machine.network_missing || machine.ready_from > now;
+                if cx.cloud().instances[instance].alive && !waits {
                     let request =
                         Request::SetNodeCondition { node: n, condition: NodeCondition::Ready };
                     cx.submit(Client::Kubelet, request);
@@ -153,6 +156,7 @@ fn sandbox(pod: PodId, cx: &mut Cx<'_>) {
         return;
     }
     let host_network = cx.model().templates[p.template].host_network
+        || !cx.model().network.cni_enabled
         || p.node.is_some_and(|node| outside_subnets(node, cx));
     let Some(m) = cx.machines_mut().pod_mut(pod).filter(|m| m.stage <= Stage::Address) else {
         return;
@@ -489,5 +493,6 @@ fn registered(node: Id<Node>, cx: &mut Cx<'_>) {
     }
     let key = node_key(node, cx);
     let wait = cx.sample(&cx.model().settings.node_ready, Stream::KubeletSync, key);
+    machine_mut(node, cx).ready_from = cx.now() + wait;
     cx.after(wait, engine::Event::Kubelet(Event::NodeReady(node)));
 }

@@ -8,6 +8,7 @@ pub mod faults;
 pub mod hpa;
 pub mod karpenter;
 pub mod kubelet;
+pub mod load_balancers;
 pub mod node_lifecycle;
 pub mod scheduler;
 pub mod traffic;

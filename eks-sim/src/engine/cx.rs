@@ -162,6 +162,16 @@ impl<'a> Cx<'a> {
     pub fn draw(&self, stream: Stream, key: u64) -> f64 {
         self.draws.uniform(stream, key)
     }
+    /// Picks of EC2 among free addresses for one request, one after another.
+    #[must_use]
+    pub fn scatter(&self, request: u64) -> impl FnMut(u32) -> u32 + use<'a> {
+        let (draws, mut turn) = (self.draws, 0);
+        move |n| {
+            turn += 1;
+            let key = super::draws::key(&[request, turn]);
+            draws.index(Stream::SubnetAddress, key, u64::from(n.max(1))) as u32
+        }
+    }
     /// An index below `n` for one question about one entity.
     #[must_use]
     pub fn pick(&self, stream: Stream, key: u64, n: u32) -> u32 {

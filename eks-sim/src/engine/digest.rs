@@ -100,6 +100,11 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::FleetWanted(f) => (71, 0, u64::from(f.raw())),
         Change::FleetAnswered(f) => (72, 0, u64::from(f.raw())),
         Change::SpotNotice(i) => (73, 0, u64::from(i.raw())),
+        Change::InstanceGone(i) => (74, 0, u64::from(i.raw())),
+        Change::NodeNetworkReady(n) => (75, 0, u64::from(n.raw())),
+        Change::LoadBalancerRefused(b) => (76, 0, u64::from(b)),
+        Change::LoadBalancerChanged(b) => (77, 0, u64::from(b)),
+        Change::ApiThrottled(n) => (78, 0, u64::from(n.raw())),
         Change::MemberFails(etcd, m, ms) => {
             (46, u64::from(etcd), u64::from(m) << 32 | u64::from(ms))
         }

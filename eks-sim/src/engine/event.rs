@@ -1,8 +1,8 @@
 //! The closed list of who can be woken. Each component owns its own enum.
 
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, faults, hpa, karpenter, kubelet, node_lifecycle,
-    scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, faults, hpa, karpenter, kubelet, load_balancers,
+    node_lifecycle, scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
 };
 
 /// Something that happens to one component at one instant.
@@ -30,6 +30,8 @@ pub enum Event {
     Ec2(ec2::Event),
     /// VPC CNI daemons.
     VpcCni(vpc_cni::Event),
+    /// Load balancers.
+    LoadBalancers(load_balancers::Event),
     /// EBS volumes.
     Volumes(volumes::Event),
     /// Requests to Services.
@@ -58,6 +60,7 @@ impl Event {
             Self::Karpenter(_) => "karpenter",
             Self::Ec2(_) => "ec2",
             Self::VpcCni(_) => "vpc-cni",
+            Self::LoadBalancers(_) => "load-balancers",
             Self::Volumes(_) => "volumes",
             Self::Traffic(_) => "traffic",
             Self::Faults(_) => "faults",

@@ -8,9 +8,9 @@ use super::event::Event;
 use super::watch::fan_out;
 use crate::components::{
     cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
-    hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, node_lifecycle::NodeLifecycle,
-    scheduler::Scheduler, traffic::Traffic, user::User, volumes::Volumes, vpa::Vpa,
-    vpc_cni::VpcCni, workloads::Workloads,
+    hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, load_balancers::LoadBalancers,
+    node_lifecycle::NodeLifecycle, scheduler::Scheduler, traffic::Traffic, user::User,
+    volumes::Volumes, vpa::Vpa, vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
 use crate::units::SimTime;
@@ -75,6 +75,7 @@ struct Components {
     karpenter: Karpenter,
     ec2: Ec2,
     vpc_cni: VpcCni,
+    load_balancers: LoadBalancers,
     traffic: Traffic,
     volumes: Volumes,
     faults: Faults,
@@ -98,6 +99,7 @@ impl Sim {
             karpenter: Karpenter::new(&model),
             ec2: Ec2::default(),
             vpc_cni: VpcCni::new(&model),
+            load_balancers: LoadBalancers::default(),
             traffic: Traffic::new(&model),
             volumes: Volumes::default(),
             faults: Faults::default(),
@@ -148,6 +150,8 @@ impl Sim {
         let mut cx = Cx { now, model, world, agenda, requests, changes, draws };
         let cx = &mut cx;
         c.control_plane.start(cx);
+        c.ec2.start_subnets(cx);
+        c.load_balancers.start(cx);
         c.ec2.start(cx);
         c.ec2.start_trace_nodes(cx);
         c.traffic.start(cx);
@@ -180,6 +184,7 @@ impl Sim {
             Event::Karpenter(e) => c.karpenter.handle(e, cx),
             Event::Ec2(e) => c.ec2.handle(e, cx),
             Event::VpcCni(e) => c.vpc_cni.handle(e, cx),
+            Event::LoadBalancers(e) => c.load_balancers.handle(e, cx),
             Event::Volumes(e) => c.volumes.handle(e, cx),
             Event::Traffic(e) => c.traffic.handle(e, cx),
             Event::Faults(e) => c.faults.handle(e, cx),

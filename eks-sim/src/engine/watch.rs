@@ -4,10 +4,11 @@
 use super::draws;
 use super::event::Event;
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, hpa, karpenter, kubelet, node_lifecycle, scheduler,
-    traffic, user, volumes, vpa, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, hpa, karpenter, kubelet, load_balancers,
+    node_lifecycle, scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
 };
 use crate::units::{Id, Span};
+use crate::world::nodes::SystemTaint;
 use crate::world::{Change, Client, Model, PodId, Request, Set, World};
 
 /// Calls `push` for each event that `change` causes.
@@ -107,6 +108,9 @@ fn fan_out_objects(
             push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
             push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
             push(watch, Event::NodeLifecycle(node_lifecycle::Event::NodeChanged(n)));
+            if let Change::NodeTainted(_, SystemTaint::Unschedulable, false) = change {
+                push(watch, Event::VpcCni(vpc_cni::Event::Uncordoned(n)));
+            }
         }
         Change::NodeImagesChanged(n) => {
             push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
@@ -152,6 +156,9 @@ fn fan_out_machines(
             if pod.is_some_and(|pod| !model.templates[pod.template].claims.is_empty()) {
                 push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
             }
+        }
+        Change::NodeNetworkReady(n) => {
+            push(Span::ZERO, Event::Kubelet(kubelet::Event::NodeReady(n)));
         }
         Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
         Change::PodResized(p) => {
@@ -221,6 +228,14 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
                 push(delay, Event::NodeLifecycle(node_lifecycle::Event::InstanceGone(n)));
             }
             push(Span::ZERO, Event::Ec2(ec2::Event::Reconcile(instance.group)));
+        }
+        Change::LoadChanged(s) if !model.network.load_balancers.is_empty() => {
+            push(Span::ZERO, Event::LoadBalancers(load_balancers::Event::LoadChanged(s)));
+        }
+        Change::InstanceGone(i) => {
+            if let Some(n) = world.cloud.instances[i].node {
+                push(Span::ZERO, Event::VpcCni(vpc_cni::Event::NodeGone(n)));
+            }
         }
         Change::GroupSizeWanted(g, size) => {
             push(Span::ZERO, Event::Ec2(ec2::Event::SetDesired(g, size)));

@@ -1,5 +1,6 @@
 //! The full record of one replication: events as Kubernetes words them, pods, nodes.
 
+use super::network_events;
 use super::outcome::{Detail, EventRow, NodeRow, PodRow};
 use crate::catalog::CapacityType;
 use crate::components::vpc_cni::VpcCni;
@@ -313,21 +314,27 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
             row("kube-scheduler", "pod", pod(p), "Nominated", format!("Nominated to {to}"))
         }
         Change::PodAddressed(p) => {
-            let address = w.machines.pod(p).and_then(|x| x.address).unwrap_or(0);
-            let [a, b, c, d] = address.to_be_bytes();
-            row("vpc-cni", "pod", pod(p), "AddressAssigned", format!("{a}.{b}.{c}.{d}"))
+            row("vpc-cni", "pod", pod(p), "AddressAssigned", network_events::address(p, v))
         }
         Change::PodAddressRefused(p) => row(
             "kubelet",
             "pod",
             pod(p),
             "FailedCreatePodSandBox",
-            "Failed to create pod sandbox: plugin type=\"aws-cni\" failed (add): add cmd: failed to assign an IP address to container".to_owned(),
+            network_events::sandbox_failure(p),
         ),
-        Change::PodStarted(p) => row("kubelet", "pod", pod(p), "Started", "Started containers".to_owned()),
+        Change::PodStarted(p) => {
+            row("kubelet", "pod", pod(p), "Started", "Started containers".to_owned())
+        }
         Change::PodReady(p) => row("kubelet", "pod", pod(p), "Ready", String::new()),
         Change::PodUnready(p) => row("kubelet", "pod", pod(p), "NotReady", String::new()),
-        Change::PodRestarted(p) => row("kubelet", "pod", pod(p), "BackOff", "Back-off restarting failed container".to_owned()),
+        Change::PodRestarted(p) => row(
+            "kubelet",
+            "pod",
+            pod(p),
+            "BackOff",
+            "Back-off restarting failed container".to_owned(),
+        ),
         Change::PodSucceeded(p) => row("kubelet", "pod", pod(p), "Succeeded", String::new()),
         Change::PodFailed(p) => row("kubelet", "pod", pod(p), "Failed", String::new()),
         Change::PodDeleting(p, reason) => {
@@ -336,13 +343,22 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
         Change::PodDeleted(p) => row("kube-apiserver", "pod", pod(p), "Deleted", String::new()),
         Change::EvictionRefused(p, b) => {
             let budget = &m.budgets[b].object.metadata.name;
-            let message = format!("Cannot evict pod as it would violate the pod's disruption budget {budget}.");
+            let message = format!(
+                "Cannot evict pod as it would violate the pod's disruption budget {budget}."
+            );
             row("kube-apiserver", "pod", pod(p), "EvictionRefused", message)
         }
         Change::VolumeCreated(p, i) => {
-            let claim = w.api.pods.get(p).and_then(|x| m.templates[x.template].claims.get(i as usize));
+            let claim =
+                w.api.pods.get(p).and_then(|x| m.templates[x.template].claims.get(i as usize));
             let name = claim.map(|c| c.name.clone()).unwrap_or_default();
-            row("ebs-csi", "pod", pod(p), "ProvisioningSucceeded", format!("volume of claim {name}"))
+            row(
+                "ebs-csi",
+                "pod",
+                pod(p),
+                "ProvisioningSucceeded",
+                format!("volume of claim {name}"),
+            )
         }
         _ => describe_rest(now, change, v),
     }
@@ -461,13 +477,10 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
             let object = group.name.clone();
             row("cluster-autoscaler", "nodegroup", object, "TriggeredScaleUp", message)
         }
-        Change::SubnetExhausted(s) => row(
-            "ec2",
-            "subnet",
-            m.subnets[s].name.clone(),
-            "InsufficientFreeAddressesInSubnet",
-            format!("{} addresses free", w.cloud.subnets[s].space.free()),
-        ),
+        Change::SubnetExhausted(s) => {
+            let (code, message) = network_events::shortage(s, v);
+            row("ec2", "subnet", m.subnets[s].name.clone(), code, message)
+        }
         Change::ZoneChanged(z, down) => row(
             "faults",
             "zone",
@@ -504,6 +517,6 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Change::FaultBegan(i) => {
             row("faults", "fault", format!("fault {i}"), "FaultBegan", String::new())
         }
-        _ => None,
+        _ => network_events::describe(now, change, v),
     }
 }

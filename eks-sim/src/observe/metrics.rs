@@ -227,6 +227,20 @@ pub const METRICS: &[MetricDef] = &[
         &[],
         "instance launches refused because no subnet had a free address"
     ),
+    metric!(
+        "load_balancers_refused",
+        "refusals",
+        Lower,
+        &[],
+        "times a load balancer was not made or could not grow for lack of free addresses"
+    ),
+    metric!(
+        "ec2_calls_throttled",
+        "calls",
+        Lower,
+        &[],
+        "EC2 API calls for interfaces and addresses that were refused with RequestLimitExceeded"
+    ),
     metric!("api_availability", "share", Higher, &[], "time in which the API accepted writes"),
     metric!("node_failures", "nodes", Lower, &[], "nodes that crashed or lost their zone"),
     metric!(

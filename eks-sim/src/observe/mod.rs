@@ -4,5 +4,6 @@ pub mod collector;
 pub mod detail;
 mod integral;
 pub mod metrics;
+mod network_events;
 pub mod outcome;
 pub mod series;

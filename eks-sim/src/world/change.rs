@@ -395,6 +395,10 @@ pub enum Change {
     InstanceCrashed(Id<Instance>),
     /// An instance ended.
     InstanceTerminated(Id<Instance>),
+    /// An ended instance is gone: its addresses come back.
+    InstanceGone(Id<Instance>),
+    /// The CNI of a node that was not ready for it has its first interface for pods.
+    NodeNetworkReady(Id<Node>),
     /// A launch was refused.
     LaunchRefused(Id<GroupModel>, LaunchFailure),
     /// The desired size of a node group changed.
@@ -415,6 +419,12 @@ pub enum Change {
     SubnetChanged(Id<SubnetModel>),
     /// A subnet had no address for somebody.
     SubnetExhausted(Id<SubnetModel>),
+    /// A load balancer was refused for lack of addresses.
+    LoadBalancerRefused(u32),
+    /// A load balancer has more addresses, or fewer.
+    LoadBalancerChanged(u32),
+    /// EC2 refused a call of a node with `RequestLimitExceeded`.
+    ApiThrottled(Id<Node>),
     /// Endpoints of a Service changed.
     EndpointsChanged(Id<ServiceModel>),
     /// Rates of a Service changed.

@@ -59,6 +59,10 @@ pub struct Machine {
     pub pull_free: SimTime,
     /// When images are reported next.
     pub reports_at: SimTime,
+    /// When the kubelet has done its part of becoming Ready.
+    pub ready_from: SimTime,
+    /// Whether the CNI has no network for pods yet, which keeps the node from Ready.
+    pub network_missing: bool,
 }
 
 /// Load on a Service.

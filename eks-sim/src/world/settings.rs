@@ -4,6 +4,7 @@
 
 use super::{Client, Model};
 use crate::catalog::Defaults;
+use crate::policy::vpc_cni::ec2_api::{API_CALLS, ApiCall, ApiLimits, Bucket};
 use crate::units::{Dist, DistF64, Span};
 
 /// Resolved constants.
@@ -84,6 +85,22 @@ pub struct Settings {
     pub address_assign: Dist,
     /// `network.eni_attach`.
     pub eni_attach: Dist,
+    /// `network.eni_detach`.
+    pub eni_detach: Dist,
+    /// `network.eni_create_share`.
+    pub eni_create_share: f64,
+    /// `network.trunk_retry`.
+    pub trunk_retry: Span,
+    /// `network.branch_eni_create`.
+    pub branch_eni: Dist,
+    /// `ec2.terminate`: an ended instance's addresses come back after it.
+    pub instance_end: Dist,
+    /// `throttle.*`: token buckets of the EC2 API.
+    pub ec2_limits: ApiLimits,
+    /// `vpc_cni.leaked_eni_sweep`, `leaked_eni_jitter`, `leaked_eni_min_age`.
+    pub leaked_enis: [Span; 3],
+    /// `elb.*`: load balancers.
+    pub load_balancers: LoadBalancerSettings,
     /// `kubelet.lease_renew_interval`.
     pub lease_renew_interval: Span,
     /// `controller_manager.node_monitor_period`.
@@ -137,6 +154,23 @@ pub struct KarpenterSettings {
     pub disruption_repeat: Span,
     /// `karpenter.pod_requeue`.
     pub pod_requeue: Span,
+}
+
+/// Times and sizes of load balancers.
+#[derive(Clone, Debug)]
+pub struct LoadBalancerSettings {
+    /// `elb.create`.
+    pub create: Dist,
+    /// `elb.retry_first`.
+    pub retry_first: Span,
+    /// `elb.retry_longest`.
+    pub retry_longest: Span,
+    /// `elb.requests_per_address`: requests a second that one address carries.
+    pub requests_per_address: f64,
+    /// `elb.grow`: how long one address more takes.
+    pub grow: Dist,
+    /// `elb.shrink_after`: how long fewer must do before addresses are given back.
+    pub shrink_after: Span,
 }
 
 impl Settings {
@@ -211,6 +245,25 @@ impl Settings {
             target_registration: dist(d, "network.target_registration")?,
             address_assign: dist(d, "network.address_assign")?,
             eni_attach: dist(d, "network.eni_attach")?,
+            eni_detach: dist(d, "network.eni_detach")?,
+            eni_create_share: d.f64("network.eni_create_share").clamp(0.0, 1.0),
+            trunk_retry: d.span("network.trunk_retry"),
+            branch_eni: dist(d, "network.branch_eni_create")?,
+            instance_end: dist(d, "ec2.terminate")?,
+            ec2_limits: ec2_limits(d),
+            leaked_enis: [
+                d.span("vpc_cni.leaked_eni_sweep"),
+                d.span("vpc_cni.leaked_eni_jitter"),
+                d.span("vpc_cni.leaked_eni_min_age"),
+            ],
+            load_balancers: LoadBalancerSettings {
+                create: dist(d, "elb.create")?,
+                retry_first: d.span("elb.retry_first"),
+                retry_longest: d.span("elb.retry_longest"),
+                requests_per_address: d.f64("elb.requests_per_address"),
+                grow: dist(d, "elb.grow")?,
+                shrink_after: d.span("elb.shrink_after"),
+            },
             lease_renew_interval: d.span("kubelet.lease_renew_interval"),
             node_monitor_period: d.span("controller_manager.node_monitor_period"),
             node_monitor_grace: d.span(grace),
@@ -255,6 +308,25 @@ impl Settings {
             _ => self.controller_limit,
         }
     }
+}
+
+/// The buckets of the EC2 actions that interfaces and addresses need.
+fn ec2_limits(d: &Defaults) -> ApiLimits {
+    let bucket = |name: &str| Bucket {
+        depth: u32::try_from(d.i64(&format!("throttle.{name}_bucket"))).unwrap_or(1),
+        refill: Span::from_secs_f64(1.0 / d.f64(&format!("throttle.{name}_refill")).max(1e-6)),
+    };
+    let mut limits = ApiLimits([bucket("mutating"); API_CALLS]);
+    for (call, name) in [
+        (ApiCall::DescribeSubnets, "nonmutating"),
+        (ApiCall::DescribeInstances, "nonmutating"),
+        (ApiCall::CreateNetworkInterface, "create_eni"),
+        (ApiCall::AttachNetworkInterface, "attach_eni"),
+        (ApiCall::AssignPrivateIpAddresses, "assign_private_ip"),
+    ] {
+        limits.0[call as usize] = bucket(name);
+    }
+    limits
 }
 
 fn median(dist: &Dist) -> Span {

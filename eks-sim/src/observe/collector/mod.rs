@@ -39,6 +39,8 @@ pub struct Collector {
     nodes: Nodes,
     api: Integral,
     hpa_scalings: u64,
+    balancers_refused: u64,
+    throttled: u64,
     jobs: Jobs,
     warm: SimTime,
     end: SimTime,
@@ -93,6 +95,8 @@ impl Collector {
             },
             api,
             hpa_scalings: 0,
+            balancers_refused: 0,
+            throttled: 0,
             jobs: Jobs::default(),
             warm,
             end: SimTime::ZERO + model.duration,
@@ -155,6 +159,8 @@ impl Collector {
         let idle = self.pods.idle(end);
         put("cpu_used_ratio", share(used * 1000.0 + idle, cpu));
         put("hpa_scalings", self.hpa_scalings as f64);
+        put("load_balancers_refused", self.balancers_refused as f64);
+        put("ec2_calls_throttled", self.throttled as f64);
         let total = bill.total();
         put("cost_usd", total.usd());
         put("cost_usd_per_month", total.usd() * monthly);
@@ -229,6 +235,8 @@ impl Collector {
             Change::LaunchRefused(..) => self.nodes.refused += u64::from(counts),
             Change::ApiAvailability(up) => self.api.set(now, f64::from(u8::from(up))),
             Change::WorkloadScaled(_, Some(_)) => self.hpa_scalings += u64::from(counts),
+            Change::LoadBalancerRefused(_) => self.balancers_refused += u64::from(counts),
+            Change::ApiThrottled(_) => self.throttled += u64::from(counts),
             Change::JobFinished(job, ok) if counts => {
                 let state = v.world.api.workloads[job].job.as_ref();
                 if ok {

@@ -129,7 +129,7 @@ impl Network {
             first: None,
             unused: Integral::new(warm),
             released: VecDeque::new(),
-            cooldown: Span::from_secs(u64::from(model.cni.ip_cooldown_period)),
+            cooldown: model.network.cni.ip_cooldown,
             waiting: Vec::new(),
             waits: Vec::new(),
             launches_refused: 0,
@@ -144,7 +144,7 @@ impl Network {
             Change::PodAddressRefused(p) => self.pod_refused(now, p, view.world),
             Change::PodAddressed(p) => self.wait_is_over(now, p),
             Change::PodStopped(p) => {
-                self.released(now, p, view.world);
+                self.released(now, p, view);
                 self.wait_is_over(now, p);
             }
             Change::PodDeleted(p) => self.wait_is_over(now, p),
@@ -197,8 +197,12 @@ impl Network {
     }
 
     /// The address of a pod that has stopped cools down.
-    fn released(&mut self, now: SimTime, pod: PodId, world: &World) {
-        let Some(address) = world.machines.pod(pod).and_then(|m| m.address) else { return };
+    fn released(&mut self, now: SimTime, pod: PodId, view: &View<'_>) {
+        let Some(address) = view.world.machines.pod(pod).and_then(|m| m.address) else { return };
+        let template = view.world.api.pods.get(pod).map(|p| &view.model.templates[p.template]);
+        if template.is_some_and(|t| t.branch) {
+            return; // its own interface goes; no pool gets the address
+        }
         let after = self.ranges.partition_point(|(first, _, _)| *first <= address);
         let range = after.checked_sub(1).and_then(|at| self.ranges.get(at));
         if let Some(&(_, _, subnet)) = range.filter(|(_, last, _)| address <= *last) {

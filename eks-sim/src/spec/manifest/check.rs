@@ -4,11 +4,13 @@
 
 mod autoscaling;
 mod names;
+mod network;
 mod pod;
 mod workload;
 
 pub(super) use autoscaling::{hpa, node_pool, pdb, vpa};
 pub(super) use names::{dns_label, dns_subdomain};
+pub(super) use network::{eni_config, security_group_policy};
 pub(super) use pod::{limit_range, pod, pvc, quota};
 pub(super) use workload::{
     cron_job, daemon_set, deployment, job, replica_set, service, stateful_set,
@@ -152,7 +154,7 @@ macro_rules! has_meta {
         }
     )*};
 }
-has_meta!(PersistentVolume Node Ec2NodeClass);
+has_meta!(PersistentVolume Node Ec2NodeClass Ingress);
 
 pub(super) fn namespace(object: &k8s::Namespace, c: &mut Checker<'_, '_, '_>) {
     c.meta(&object.metadata);

@@ -416,6 +416,18 @@ impl Collector {
             "EC2NodeClass" => {
                 self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.ec2_node_classes)
             }
+            "ENIConfig" => {
+                self.add(node, job, r, c::eni_config, |_| {}, |m: &mut M| &mut m.eni_configs)
+            }
+            "SecurityGroupPolicy" => self.add(
+                node,
+                job,
+                r,
+                c::security_group_policy,
+                |_| {},
+                |m: &mut M| &mut m.security_group_policies,
+            ),
+            "Ingress" => self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.ingresses),
             "KubeSchedulerConfiguration" => {
                 self.add(
                     node,

@@ -74,6 +74,7 @@ pub const MARKED: &[&str] = &[
     "spec.template.spec.priorityClassName",
     "spec.storageClassName",
     "spec.template.spec.nodeClassRef",
+    "spec.subnet",
 ];
 
 /// A document that is read but has no typed form: its kind is not simulated.
@@ -134,6 +135,12 @@ pub struct Manifests {
     pub node_pools: Vec<Sourced<k8s::NodePool>>,
     /// Karpenter EC2NodeClasses.
     pub ec2_node_classes: Vec<Sourced<k8s::Ec2NodeClass>>,
+    /// ENIConfigs of the VPC CNI.
+    pub eni_configs: Vec<Sourced<k8s::EniConfig>>,
+    /// SecurityGroupPolicies: pods with branch interfaces.
+    pub security_group_policies: Vec<Sourced<k8s::SecurityGroupPolicy>>,
+    /// Ingresses.
+    pub ingresses: Vec<Sourced<k8s::Ingress>>,
     /// KubeSchedulerConfiguration documents, as they are.
     pub scheduler_configurations: Vec<Sourced<serde_json::Value>>,
     /// Everything else.

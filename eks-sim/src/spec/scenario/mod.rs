@@ -6,6 +6,7 @@
 mod changes;
 mod cluster;
 mod faults;
+mod network;
 mod objective;
 mod traffic;
 mod values;
@@ -13,6 +14,7 @@ mod values;
 pub use changes::*;
 pub use cluster::*;
 pub use faults::*;
+pub use network::*;
 pub use objective::*;
 pub use traffic::*;
 pub use values::*;

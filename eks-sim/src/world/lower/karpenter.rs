@@ -5,7 +5,7 @@ mod class;
 mod types;
 
 use super::Errors;
-use super::cluster::{monthly_rate, resource_lists};
+use super::cluster::{monthly_rate, pod_eni, resource_lists};
 use crate::catalog::{
     CapacityType as Bought, Catalog as Types, InstanceType, NodeResources, Region,
     karpenter_estimate, node_resources, spot_hazard_per_hour,
@@ -350,7 +350,7 @@ fn priced(
     region: Region,
     model: &Model,
 ) -> crate::policy::karpenter::solve::InstanceType {
-    let (capacity, allocatable) = resource_lists(guess, t);
+    let (capacity, allocatable) = resource_lists(guess, t, pod_eni(t, model));
     let mut zones: Vec<&str> =
         class.subnets.iter().map(|&s| model.zones[model.subnets[s].zone].as_str()).collect();
     zones.sort_unstable();
@@ -489,7 +489,7 @@ fn group_type(
         settings.max_pods = t.auto_mode_max_pods();
     }
     let resources = node_resources(t, &settings)?;
-    let (capacity, allocatable) = resource_lists(&resources, t);
+    let (capacity, allocatable) = resource_lists(&resources, t, pod_eni(t, model));
     let template = &object.spec.template;
     let labels = node_labels(t, how, object, class, requirements, region);
     let hazard = match how {

@@ -5,10 +5,13 @@
 
 mod addons;
 mod admission;
+mod branches;
 mod cluster;
 mod faults;
 mod karpenter;
+mod load_balancers;
 mod metrics;
+mod network;
 mod objects;
 mod pods;
 mod scheduler;
@@ -16,7 +19,7 @@ mod steps;
 mod trace;
 mod traffic;
 
-use super::model::{Limits, Model, SchedulerObjects};
+use super::model::{Limits, Model, NetworkModel, SchedulerObjects};
 use super::settings::Settings;
 use crate::catalog::{Defaults, Overrides};
 use crate::spec::Manifests;
@@ -115,6 +118,7 @@ fn lower(
         zones: IdVec::new(),
         subnets: IdVec::new(),
         cni: spec.cluster.network.cni.clone(),
+        network: NetworkModel::default(),
         groups: IdVec::new(),
         cluster_autoscaler: spec.cluster.autoscaler.cluster_autoscaler.clone(),
         karpenter: None,
@@ -138,10 +142,11 @@ fn lower(
         trace: None,
         defaults,
     };
-    cluster::network(&spec.cluster, region, &mut model, errors);
+    network::network(&spec.cluster, region, manifests, &mut model, errors);
     cluster::groups(&spec.cluster, region, &mut model, errors);
     let all = addons::with_addons(manifests, &spec.cluster, errors);
     objects::services(&all, &mut model);
+    load_balancers::lower(&all, &mut model, errors);
     admission::quotas(&all, &mut model);
     scheduler::profiles(&all, &mut model, errors);
     objects::workloads(&all, scenario, &mut model, errors);

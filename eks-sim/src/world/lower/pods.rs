@@ -28,7 +28,11 @@ pub(super) fn template(
 ) -> Id<Template> {
     let mut object = object.clone();
     let daemon = owner.kind == "DaemonSet";
+    let branch = super::branches::wanted(&object, owner.namespace, manifests, model);
     admit(&mut object.spec, owner, manifests, daemon, model);
+    if branch {
+        super::branches::request(&mut object.spec);
+    }
     let spec = &object.spec;
     let requests = requests::pod_requests(spec);
     let behavior = behavior(owner, scenario);
@@ -72,6 +76,7 @@ pub(super) fn template(
             .any(|c| c.resize_policy.iter().any(|p| p.restart_policy == "RestartContainer")),
         priority: spec.priority.unwrap_or(0),
         host_network: spec.host_network,
+        branch,
         daemon,
         trace: false,
         images: images(spec, scenario, model),

@@ -3,6 +3,7 @@
 
 mod autoscaling;
 mod cloud;
+mod network;
 mod pods;
 mod services;
 mod workloads;
@@ -10,7 +11,8 @@ mod workloads;
 pub use super::fault_model::{FaultKind, FaultModel, RandomFault};
 pub use super::trace::{TraceModel, TraceNode, TracePod};
 pub use autoscaling::{HpaModel, Measure, MetricModel, MetricSource, VpaModel};
-pub use cloud::{GroupKind, GroupModel, GroupType, SubnetModel};
+pub use cloud::{GroupKind, GroupModel, GroupType};
+pub use network::{EniConfigModel, LoadBalancerModel, NetworkModel, SubnetModel, SubnetRole};
 pub use pods::{ClaimModel, ImageModel, ProbeModel, QuotaModel, Template};
 pub use services::{CallModel, ServiceModel, TrafficModel};
 pub use workloads::{BudgetModel, CronModel, JobModel, WorkloadKind, WorkloadModel};
@@ -54,8 +56,10 @@ pub struct Model {
     pub zones: IdVec<Zone, String>,
     /// Subnets.
     pub subnets: IdVec<SubnetModel, SubnetModel>,
-    /// VPC CNI settings.
+    /// VPC CNI settings as written.
     pub cni: CniSpec,
+    /// The CNI's settings in effect, ENIConfigs, load balancers.
+    pub network: NetworkModel,
     /// Node groups.
     pub groups: IdVec<GroupModel, GroupModel>,
     /// Cluster Autoscaler, if it runs.

@@ -35,6 +35,8 @@ pub struct Template {
     pub priority: i32,
     /// Uses the node's network.
     pub host_network: bool,
+    /// Gets a branch interface with security groups of its own.
+    pub branch: bool,
     /// Belongs to a DaemonSet.
     pub daemon: bool,
     /// Belongs to a trace: nothing but its running time is simulated.

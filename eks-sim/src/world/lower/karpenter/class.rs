@@ -76,7 +76,7 @@ pub(super) fn auto_mode(name: &str, overhead: f64, model: &Model) -> Class {
     Class {
         name: name.to_owned(),
         settings,
-        subnets: model.subnets.ids().collect(),
+        subnets: super::super::cluster::node_subnets(model),
         boot: boot.unwrap_or_else(|_| Dist::constant(crate::units::Span::from_secs(18))),
         disk_gib: u32::try_from((gib.raw() >> 30) + BOTTLEROCKET_ROOT_GIB).unwrap_or(0),
         auto_mode: true,
@@ -159,25 +159,27 @@ fn disks(class: &Ec2NodeClass, settings: &mut NodeSettings) -> u32 {
     u32::try_from((bytes >> 30).saturating_add(own)).unwrap_or(u32::MAX)
 }
 
-/// Subnets by id or by the tag `Name`; all of them if the terms say nothing that is known here.
+/// Subnets by id, name or tags (the tag `Name` is the subnet's name). Where the scenario gives
+/// its subnets no tags, a discovery tag means those of the nodes.
 fn subnets(
     terms: &[SelectorTerm],
     path: &str,
     model: &Model,
     errors: &mut Errors,
 ) -> Vec<Id<SubnetModel>> {
-    let named = |name: &str| {
-        terms.iter().any(|t| {
-            let tag = t.tags.get("Name").map(String::as_str);
-            [tag, t.id.as_deref(), t.name.as_deref()].contains(&Some(name))
-        })
+    let tagged = |s: &SubnetModel, key: &str, value: &str| {
+        key == "Name" && s.name == value
+            || s.tags.iter().any(|(k, v)| k == key && (v == value || value == "*"))
     };
-    let found: Vec<Id<SubnetModel>> =
-        model.subnets.iter().filter(|(_, s)| named(&s.name)).map(|(id, _)| id).collect();
+    let suits = |s: &SubnetModel, t: &SelectorTerm| match t.id.as_deref().or(t.name.as_deref()) {
+        Some(id) => s.is_called(id),
+        None => !t.tags.is_empty() && t.tags.iter().all(|(k, v)| tagged(s, k, v)),
+    };
+    let chosen = model.subnets.iter().filter(|(_, s)| terms.iter().any(|t| suits(s, t)));
+    let found: Vec<Id<SubnetModel>> = chosen.map(|(id, _)| id).collect();
     if !found.is_empty() {
         return found;
     }
-    // Discovery tags are how subnets are usually chosen: they mean all of the cluster's.
     let discovery = |t: &SelectorTerm| {
         t.id.is_none() && t.tags.keys().all(|k| k != "Name") && !t.tags.is_empty()
     };
@@ -188,5 +190,5 @@ fn subnets(
             "name subnets in cluster.network.subnets like the tag `Name` or the id; all are used",
         );
     }
-    model.subnets.ids().collect()
+    super::super::cluster::node_subnets(model)
 }
