@@ -195,6 +195,10 @@ fn kind(k: &NodeKind) -> Table {
         .collect();
     let limits: Vec<String> =
         k.per_node.iter().map(|(b, pods)| format!("{} {}", bound(*b), count(*pods))).collect();
+    table.remarks.push(
+        "Nodes that get all they want; pods on all nodes that start, the last ones' too."
+            .to_owned(),
+    );
     table.remarks.push(format!(
         "On a node binds {}; pods beside {} of DaemonSets that each limit admits: {}.",
         bound(k.node_bound),
@@ -265,6 +269,10 @@ fn suggestion(e: &Effect) -> Vec<String> {
         count(e.nodes),
         count(e.pods),
         e.factor.map_or_else(|| "–".to_owned(), |f| format!("× {}", grouped(f, 2))),
+        match (e.peak_fits, e.peak_pods) {
+            (true, _) => "✓".to_owned(),
+            (false, (pods, wanted)) => format!("✗ {} of {}", count(pods), count(wanted)),
+        },
         e.cost.to_owned(),
     ]
 }

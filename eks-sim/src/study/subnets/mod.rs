@@ -193,6 +193,10 @@ pub struct Effect {
     pub pods: u64,
     /// Pods against the present state, as a factor.
     pub factor: Option<f64>,
+    /// Whether the scenario's peak fits when this group has the remedy.
+    pub peak_fits: bool,
+    /// Pods with addresses at that peak, and wanted.
+    pub peak_pods: (u64, u64),
     /// What it costs or risks.
     pub cost: &'static str,
 }

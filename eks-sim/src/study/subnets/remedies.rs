@@ -6,7 +6,7 @@
 use super::demand::{Demand, Kind, group_type};
 use super::ground::{Place, Spaces, Wave, subnets_of};
 use super::kinds::{Setup, addresses_at_rest, binding, per_node, user_pods};
-use super::{Effect, Suggestions};
+use super::{Effect, Suggestions, situations};
 use crate::catalog::{MaxPodsRule, PodNetwork, max_pods};
 use crate::policy::vpc_cni::address_space::{LARGEST_SUBNET, SMALLEST_SUBNET};
 use crate::policy::vpc_cni::{AddressSpace, Cidr, Holding, Placement};
@@ -39,10 +39,11 @@ pub(super) fn all(demand: &Demand, start: &Spaces, model: &Model) -> Vec<Suggest
     if !model.network.cni_enabled {
         return Vec::new();
     }
-    let one = |kind: &Kind| {
+    let one = |group: usize| {
+        let kind = &demand.kinds[demand.groups[group].kind];
         let changed = remedies(kind, start, model);
         let mut effects: Vec<Effect> =
-            changed.into_iter().map(|c| effect(c, kind, model)).collect();
+            changed.into_iter().map(|c| effect(c, group, demand, model)).collect();
         let today = effects.first().map_or(0, |e| e.pods);
         for effect in effects.iter_mut().skip(1).filter(|_| today > 0) {
             effect.factor = Some(effect.pods as f64 / today as f64);
@@ -53,13 +54,15 @@ pub(super) fn all(demand: &Demand, start: &Spaces, model: &Model) -> Vec<Suggest
             effects,
         }
     };
-    demand.groups.iter().map(|g| one(&demand.kinds[g.kind])).collect()
+    (0..demand.groups.len()).map(one).collect()
 }
 
-fn effect(changed: Changed, kind: &Kind, model: &Model) -> Effect {
+fn effect(changed: Changed, group: usize, demand: &Demand, model: &Model) -> Effect {
+    let kind = &demand.kinds[demand.groups[group].kind];
     let Changed { remedy, setup, mut spaces, subnets, elsewhere, cost } = changed;
     let (_, full) = binding(&per_node(kind, Some(&setup), model));
     let pods = full + kind.daemons.1;
+    let peak = situations::peak_with(group, &setup, &subnets, demand, &spaces, model);
     let wave = Wave { kind, setup: &setup, pods, nodes: u64::MAX, subnets, lost: None };
     let filled = spaces.fill(&wave, model);
     Effect {
@@ -69,6 +72,8 @@ fn effect(changed: Changed, kind: &Kind, model: &Model) -> Effect {
         nodes: filled.full,
         pods: user_pods(&filled, kind),
         factor: None,
+        peak_fits: peak.fits,
+        peak_pods: (peak.pods, peak.pods_wanted),
         cost,
     }
 }

@@ -57,16 +57,31 @@ pub(super) fn all(demand: &Demand, start: &Spaces, model: &Model) -> Vec<Situati
 
 /// What is out of the ordinary.
 #[derive(Clone, Copy, Default)]
-struct Strain {
+struct Strain<'a> {
     lost: Option<Id<Zone>>,
     /// Nodes without pods that one group has besides.
     extra: Option<(usize, u64)>,
+    /// Other settings and subnets of one group.
+    changed: Option<(usize, &'a Setup, &'a [usize])>,
+}
+
+/// The peak when one group has other settings and subnets.
+pub(super) fn peak_with(
+    group: usize,
+    setup: &Setup,
+    subnets: &[usize],
+    demand: &Demand,
+    start: &Spaces,
+    model: &Model,
+) -> Situation {
+    let strain = Strain { changed: Some((group, setup, subnets)), ..Strain::default() };
+    situation("at the peak", Load::Most, strain, demand, start, model).0
 }
 
 fn situation(
     name: &str,
     load: Load,
-    strain: Strain,
+    strain: Strain<'_>,
     demand: &Demand,
     start: &Spaces,
     model: &Model,
@@ -86,7 +101,10 @@ fn situation(
     let mut homeless = 0;
     for (index, group) in demand.groups.iter().enumerate() {
         let kind = &demand.kinds[group.kind];
-        let setup = Setup::of(kind, model);
+        let (setup, subnets) = match strain.changed.filter(|(g, _, _)| *g == index) {
+            Some((_, setup, subnets)) => (setup.clone(), subnets.to_vec()),
+            None => (Setup::of(kind, model), subnets_of(kind, model)),
+        };
         let (_, full) = binding(&per_node(kind, Some(&setup), model));
         let wanted = match load {
             Load::Start => group.start,
@@ -105,7 +123,7 @@ fn situation(
                 setup: &setup,
                 pods: pods + kind.daemons.1,
                 nodes,
-                subnets: subnets_of(kind, model),
+                subnets: subnets.clone(),
                 lost: strain.lost,
             };
             let filled = spaces.fill(&wave, model);
