@@ -118,6 +118,7 @@ impl Ec2 {
                 requested: SimTime::ZERO,
                 running: SimTime::ZERO,
                 terminated: SimTime::NEVER,
+                gone: SimTime::NEVER,
                 end_reason: "",
                 crashed: SimTime::NEVER,
                 address: 0,
@@ -320,6 +321,7 @@ fn start_instance(wanted: Wanted, cx: &mut Cx<'_>) -> Option<Id<Instance>> {
         requested: now,
         running: SimTime::NEVER,
         terminated: SimTime::NEVER,
+        gone: SimTime::NEVER,
         end_reason: "",
         crashed: SimTime::NEVER,
         address: address.into(),
@@ -382,7 +384,9 @@ fn terminate(instance: Id<Instance>, reason: &'static str, cx: &mut Cx<'_>) {
 
 /// Shutting down has ended: the addresses are free again.
 fn gone(instance: Id<Instance>, cx: &mut Cx<'_>) {
-    let row = &cx.cloud().instances[instance];
+    let now = cx.now();
+    let row = &mut cx.cloud_mut().instances[instance];
+    row.gone = now;
     let (subnet, address) = (row.subnet, row.address);
     cx.cloud_mut().subnets[subnet].space.release(address.into());
     cx.emit(Change::SubnetChanged(subnet));

@@ -35,11 +35,12 @@ fn wake(event: Event) -> engine::Event {
 }
 
 impl LoadBalancers {
-    /// Those of the manifests are there from the start, or are refused.
+    /// The controller asks for those of the manifests once nodes and their pools are there.
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         let count = cx.model().network.load_balancers.len();
         cx.cloud_mut().load_balancers = vec![LoadBalancer::default(); count];
-        (0..count as u32).for_each(|index| create(index, cx));
+        let wait = cx.model().settings.watch_delay;
+        (0..count as u32).for_each(|index| cx.after(wait, wake(Event::Create(index))));
     }
 
     /// Handles one event.

@@ -43,6 +43,8 @@ pub struct Instance {
     pub running: SimTime,
     /// Ended.
     pub terminated: SimTime,
+    /// Shut down for good: its addresses are free again.
+    pub gone: SimTime,
     /// Why it ended.
     pub end_reason: &'static str,
     /// Crashed.

@@ -1,5 +1,6 @@
 //! Integration tests of the library, in one binary.
 #![allow(clippy::unwrap_used)] // A test may stop where it fails.
+mod addresses;
 mod analytic;
 mod controllers;
 mod determinism;
@@ -7,6 +8,7 @@ mod exercises;
 mod golden;
 mod invariants;
 mod load;
+mod network;
 mod rig;
 mod spec_broken;
 mod spec_real;

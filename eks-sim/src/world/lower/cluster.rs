@@ -295,6 +295,14 @@ fn group_type(
         );
         return None;
     };
+    if model.network.cni.ipv6 && !instance.supports_prefixes() {
+        errors.error(
+            path,
+            format!("the CNI does not start on `{}` in an IPv6 cluster", instance.name),
+            "choose a nitro or bare-metal type, or `ipFamily: ipv4`",
+        );
+        return None;
+    }
     let mut settings = NodeSettings::new(&model.defaults);
     settings.ami_family = ami;
     settings.max_pods = capped_max_pods(g, instance, path, errors);
