@@ -1,7 +1,7 @@
 use super::super::address_space::tests::draws;
 use super::super::address_space::{AddressSpace, Placement};
 use super::super::config::{CniConfig, EniLimits};
-use super::super::launch::{Ground, Launcher, Limit};
+use super::super::launch::{Ground, Launcher, Limit, grow_together};
 use super::*;
 
 const M5_LARGE: EniLimits = EniLimits { enis: 3, ipv4_per_eni: 10 };
@@ -105,12 +105,13 @@ fn launch_all(
     placement: &mut Placement<'_>,
     pods: u64,
 ) -> Launches {
-    let order = |spaces: &[AddressSpace], _: usize| vec![spaces.len() - 1];
-    let mut ground = Ground { spaces, placement, order: &order };
-    let launcher = Launcher::new(node, pods);
+    let mut ground = Ground { spaces, placement };
+    let last = Box::new(|spaces: &[AddressSpace], _: usize| vec![spaces.len() - 1]);
+    let launcher = Launcher::new(*node, pods, last);
     let mut launches = Launches { pods: Vec::new(), full_nodes: 0, limit: Limit::Addresses };
     let mut limits = Vec::new();
-    while let Some(node) = launcher.launch(0, &mut ground) {
+    while let Some(started) = launcher.start(0, &mut ground) {
+        let node = launcher.grow(started, &mut ground);
         launches.pods.push(node.pods);
         launches.full_nodes += usize::from(node.pods == pods && node.refused.is_none());
         limits.extend(node.refused.map(|(_, limit)| limit));
@@ -153,6 +154,22 @@ fn custom_networking_moves_pods_to_their_own_subnet() {
     assert_eq!(spaces[0].free(), 0);
     assert_eq!(launches.pods.len(), 11);
     assert_eq!((launches.full_nodes, spaces[1].free()), (11, 251 - 11 * 20));
+}
+
+#[test]
+fn nodes_that_grow_side_by_side_share_the_last_addresses() {
+    // Nine nodes with ten pods in a /24: one after another the ninth serves nine, side by side
+    // each gets its second interface before anybody asks for a third.
+    let defaults = config(1, 0, 0, false);
+    let mut spaces = [AddressSpace::new("10.0.0.0/24".parse().unwrap()).unwrap()];
+    let mut ground = Ground { spaces: &mut spaces, placement: &mut Placement::Sequential };
+    let launcher =
+        Launcher::new(Node::new(&defaults, M5_LARGE, 29), 10, Box::new(|_, own| vec![own]));
+    let started = (0..9).map(|_| (&launcher, launcher.start(0, &mut ground).unwrap())).collect();
+    let grown = grow_together(started, &mut ground);
+    assert!(grown.iter().all(|node| node.pods == 10));
+    assert_eq!(grown.iter().filter(|node| node.refused.is_some()).count(), 2);
+    assert_eq!(spaces[0].free(), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Nodes launched one after another into real address spaces, without clocks: how far they go.
 //!
-//! Upstream: as [`super::calculate`]. Differences: a node comes to rest before the next one
-//! starts; in a run they grow side by side, which only changes who gets the last addresses.
+//! Upstream: as [`super::calculate`]. Differences: nodes grow one after another, or side by side
+//! in turns; in a run latencies decide who is first to get the last addresses.
 
 use core::net::Ipv4Addr;
 
@@ -35,114 +35,148 @@ pub struct Launched {
     pub refused: Option<(usize, Limit)>,
 }
 
+/// Subnets (positions) that a node's further interfaces may go to, in order, given all spaces and
+/// the position of the node's own subnet.
+pub type Order<'a> = Box<dyn Fn(&[AddressSpace], usize) -> Vec<usize> + 'a>;
+
 /// Nodes of one kind with so many pods on each.
 pub struct Launcher<'a> {
-    node: &'a Node<'a>,
+    node: Node<'a>,
     pods: u64,
+    order: Order<'a>,
     /// What an unhindered node asks for, in order.
     asks: Vec<Ask>,
     served: u64,
-    /// Pods need no address of a subnet.
-    free_of_charge: bool,
 }
 
-/// The subnets, how EC2 picks addresses in them, and which of them a node's further interfaces
-/// may go to: positions in order, given the spaces and the position of the node's own subnet.
+/// The subnets, and how EC2 picks addresses in them.
 pub struct Ground<'a, 'p> {
     /// The subnets' addresses.
     pub spaces: &'a mut [AddressSpace],
     /// Which free address is picked.
     pub placement: &'a mut Placement<'p>,
-    /// Subnets for a further interface.
-    pub order: &'a dyn Fn(&[AddressSpace], usize) -> Vec<usize>,
 }
 
 impl<'a> Launcher<'a> {
     /// Nodes that each get `pods` pods with addresses. In IPv6 mode these cost none.
     #[must_use]
-    pub fn new(node: &'a Node<'a>, pods: u64) -> Self {
-        let mut launcher =
-            Self { node, pods, asks: Vec::new(), served: pods, free_of_charge: node.config.ipv6 };
-        if !launcher.free_of_charge {
+    pub fn new(node: Node<'a>, pods: u64, order: Order<'a>) -> Self {
+        let mut asks = Vec::new();
+        let mut served = pods;
+        if !node.config.ipv6 {
             let mut pool = Pool::new(node.config, NewEni::default(), SimTime::ZERO);
-            let (asks, mut grant) = (&mut launcher.asks, endless());
+            let mut grant = endless();
             let mut record = |ask: Ask| {
                 asks.push(ask);
                 grant(ask)
             };
-            launcher.served = add_pods(&mut pool, node, pods, &mut record);
+            served = add_pods(&mut pool, &node, pods, &mut record);
         }
-        launcher
+        Self { node, pods, order, asks, served }
     }
 
     /// The same without the CNI: pods take no address.
     #[must_use]
-    pub fn without_addresses(node: &'a Node<'a>, pods: u64) -> Self {
-        Self { node, pods, asks: Vec::new(), served: pods, free_of_charge: true }
+    pub fn without_addresses(node: Node<'a>, pods: u64) -> Self {
+        Self { node, pods, order: Box::new(|_, _| Vec::new()), asks: Vec::new(), served: pods }
     }
 
-    /// Launches one node into the subnet at `own`; `None` when that has no address for it.
-    pub fn launch(&self, own: usize, ground: &mut Ground<'_, '_>) -> Option<Launched> {
+    /// Starts one node in the subnet at `own`; `None` when that has no address for it.
+    pub fn start(&self, own: usize, ground: &mut Ground<'_, '_>) -> Option<Started> {
         let mut out = Vec::with_capacity(1);
         let space = &mut ground.spaces[own];
         space.take(Holding::NodePrimary, 1, ground.placement, &mut out).ok()?;
-        if self.free_of_charge {
-            return Some(Launched { pods: self.pods, refused: None });
-        }
-        let mut attempt = Attempt { enis: vec![own], taken: Vec::new(), refused: None };
-        if self.asks.iter().all(|ask| attempt.grant(*ask, ground).is_ok()) {
-            return Some(Launched { pods: self.served, refused: None });
-        }
-        // Not everything there is: it grows as a real pool does when it is refused.
-        attempt.undo(ground);
-        let first = out.first().map_or(0, |address| u32::from(*address));
-        let primary = NewEni { primary_address: first, ..NewEni::default() };
-        let mut pool = Pool::new(self.node.config, primary, SimTime::ZERO);
-        let mut attempt = Attempt { enis: vec![own], taken: Vec::new(), refused: None };
-        let mut ec2 = |ask: Ask| attempt.grant(ask, ground);
-        let pods = add_pods(&mut pool, self.node, self.pods, &mut ec2);
-        Some(Launched { pods, refused: attempt.refused })
+        let primary = out.first().map_or(0, |address| u32::from(*address));
+        Some(Started { primary, enis: vec![own], granted: Vec::new(), refused: None })
     }
-}
 
-/// What one node has been given so far.
-struct Attempt {
-    /// Subnet of each interface in attach order.
-    enis: Vec<usize>,
-    taken: Vec<(usize, Range)>,
-    refused: Option<(usize, Limit)>,
-}
+    /// Lets the node grow for all its pods, before anybody else moves.
+    pub fn grow(&self, node: Started, ground: &mut Ground<'_, '_>) -> Launched {
+        let grown = grow_together(vec![(self, node)], ground);
+        grown.into_iter().next().unwrap_or(Launched { pods: 0, refused: None })
+    }
 
-impl Attempt {
     /// EC2's all-or-nothing answer from the first subnet that can give.
-    fn grant(&mut self, ask: Ask, ground: &mut Ground<'_, '_>) -> Result<Granted, Failure> {
-        let own = self.enis[0];
-        let order = match ask.new_eni {
-            true => (ground.order)(ground.spaces, own),
-            false => self.enis.get(ask.eni).copied().into_iter().collect(),
+    fn grant(
+        &self,
+        node: &mut Started,
+        ask: Ask,
+        ground: &mut Ground<'_, '_>,
+    ) -> Result<Granted, Failure> {
+        let subnets = match ask.new_eni {
+            true => (self.order)(ground.spaces, node.enis[0]),
+            false => node.enis.get(ask.eni).copied().into_iter().collect(),
         };
-        for subnet in order {
+        for subnet in subnets {
             let space = &mut ground.spaces[subnet];
             if let Some(granted) = take(space, ground.placement, ask) {
-                if let Some(first) = granted.0 {
-                    self.enis.push(subnet);
-                    self.taken.push((subnet, Range { first, prefix: false }));
+                if ask.new_eni {
+                    node.enis.push(subnet);
                 }
-                self.taken.extend(granted.1.iter().map(|range| (subnet, *range)));
                 return Ok(granted);
             }
             let blocks = ask.prefix && space.free() > 0;
             let why = if blocks { Limit::Blocks } else { Limit::Addresses };
-            self.refused.get_or_insert((subnet, why));
+            node.refused.get_or_insert((subnet, why));
         }
         Err(Failure::Shortage)
     }
 
-    fn undo(self, ground: &mut Ground<'_, '_>) {
-        for (subnet, range) in self.taken {
-            give_back(&mut ground.spaces[subnet], range);
+    /// A node that was refused something: its pool goes on from what it has as a real one does.
+    fn starve(&self, mut node: Started, ground: &mut Ground<'_, '_>) -> Launched {
+        let primary = NewEni { primary_address: node.primary, ..NewEni::default() };
+        let mut pool = Pool::new(self.node.config, primary, SimTime::ZERO);
+        let mut had = core::mem::take(&mut node.granted).into_iter();
+        let mut ec2 = |ask: Ask| match had.next() {
+            Some(granted) => Ok(granted),
+            None => self.grant(&mut node, ask, ground),
+        };
+        let pods = add_pods(&mut pool, &self.node, self.pods, &mut ec2);
+        Launched { pods, refused: node.refused }
+    }
+}
+
+/// A node that has started, and what it was given so far.
+pub struct Started {
+    primary: u32,
+    /// Subnet of each interface in attach order.
+    enis: Vec<usize>,
+    granted: Vec<Granted>,
+    refused: Option<(usize, Limit)>,
+}
+
+/// Lets nodes grow side by side, a step of each in turn, as pools do whose loops run at the same
+/// time. One that is refused something takes what it still gets at once.
+pub fn grow_together(
+    nodes: Vec<(&Launcher<'_>, Started)>,
+    ground: &mut Ground<'_, '_>,
+) -> Vec<Launched> {
+    let steps = nodes.iter().map(|(launcher, _)| launcher.asks.len()).max().unwrap_or(0);
+    let mut launched: Vec<Option<Launched>> = vec![None; nodes.len()];
+    let mut nodes: Vec<_> = nodes.into_iter().map(|(l, node)| (l, Some(node))).collect();
+    for step in 0..steps {
+        for ((launcher, slot), done) in nodes.iter_mut().zip(&mut launched) {
+            let Some(&ask) = launcher.asks.get(step) else { continue };
+            let Some(mut node) = slot.take() else { continue };
+            match launcher.grant(&mut node, ask, ground) {
+                Ok(granted) => {
+                    node.granted.push(granted);
+                    *slot = Some(node);
+                }
+                Err(_) => *done = Some(launcher.starve(node, ground)),
+            }
         }
     }
+    let whole = |launcher: &Launcher<'_>, node: Option<Started>| Launched {
+        pods: launcher.served,
+        // Another subnet may have helped out.
+        refused: node.and_then(|node| node.refused),
+    };
+    nodes
+        .into_iter()
+        .zip(launched)
+        .map(|((l, node), d)| d.unwrap_or_else(|| whole(l, node)))
+        .collect()
 }
 
 fn take(space: &mut AddressSpace, place: &mut Placement<'_>, ask: Ask) -> Option<Granted> {

@@ -123,8 +123,8 @@ impl Demand {
 
     pub(super) fn assumptions(&self, model: &Model) -> Vec<String> {
         let mut words = vec![
-            "a node is filled with pods of the scenario's mean request; nodes come to rest one \
-             after another"
+            "a node is filled with pods of the scenario's mean request; how many fit is counted \
+             with nodes that come one after another, situations with nodes that grow side by side"
                 .to_owned(),
             "at the peak every HPA is at its maxReplicas, every Job at its parallelism; managed \
              groups start at desiredSize"

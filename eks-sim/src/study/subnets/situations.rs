@@ -99,13 +99,19 @@ fn situation(
         note: String::new(),
     };
     let mut homeless = 0;
-    for (index, group) in demand.groups.iter().enumerate() {
-        let kind = &demand.kinds[group.kind];
-        let (setup, subnets) = match strain.changed.filter(|(g, _, _)| *g == index) {
+    let setups: Vec<(Setup, Vec<usize>)> = (0..demand.groups.len())
+        .map(|index| match strain.changed.filter(|(g, _, _)| *g == index) {
             Some((_, setup, subnets)) => (setup.clone(), subnets.to_vec()),
-            None => (Setup::of(kind, model), subnets_of(kind, model)),
-        };
-        let (_, full) = binding(&per_node(kind, Some(&setup), model));
+            None => {
+                let kind = &demand.kinds[demand.groups[index].kind];
+                (Setup::of(kind, model), subnets_of(kind, model))
+            }
+        })
+        .collect();
+    let mut waves = Vec::new();
+    for (index, (group, (setup, subnets))) in demand.groups.iter().zip(&setups).enumerate() {
+        let kind = &demand.kinds[group.kind];
+        let (_, full) = binding(&per_node(kind, Some(setup), model));
         let wanted = match load {
             Load::Start => group.start,
             Load::Most => group.most,
@@ -118,22 +124,19 @@ fn situation(
         // Spread evenly: some nodes have one pod more than others.
         let (each, more) = (pods / nodes.max(1), pods % nodes.max(1));
         for (nodes, pods) in [(more, each + 1), (nodes - more, each), (extra, 0)] {
-            let wave = Wave {
-                kind,
-                setup: &setup,
-                pods: pods + kind.daemons.1,
-                nodes,
-                subnets: subnets.clone(),
-                lost: strain.lost,
-            };
-            let filled = spaces.fill(&wave, model);
-            s.nodes_wanted += nodes;
-            s.nodes += filled.launches;
-            s.pods_wanted += nodes * pods;
-            s.pods += user_pods(&filled, kind).min(nodes * pods);
-            if s.first_dry.is_none() {
-                s.first_dry = filled.refused.map(|(at, _)| start.places[at].name.clone());
-            }
+            let (subnets, lost) = (subnets.clone(), strain.lost);
+            let pods = pods + kind.daemons.1;
+            waves.push(Wave { kind, setup, pods, nodes, subnets, lost });
+        }
+    }
+    for (filled, wave) in spaces.fill_together(&waves, model).into_iter().zip(&waves) {
+        let wanted = wave.nodes * (wave.pods - wave.kind.daemons.1);
+        s.nodes_wanted += wave.nodes;
+        s.nodes += filled.launches;
+        s.pods_wanted += wanted;
+        s.pods += user_pods(&filled, wave.kind).min(wanted);
+        if s.first_dry.is_none() {
+            s.first_dry = filled.refused.map(|(at, _)| start.places[at].name.clone());
         }
     }
     s.fits = s.nodes == s.nodes_wanted && s.pods == s.pods_wanted;
