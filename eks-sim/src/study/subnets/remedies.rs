@@ -105,6 +105,14 @@ fn remedies(kind: &Kind, start: &Spaces, model: &Model) -> Vec<Changed> {
                     CIDR reservation; takes 16 addresses at a time";
         all.push(changed("ENABLE_PREFIX_DELEGATION=true", setup, cost));
     }
+    if today.config.prefix_delegation {
+        let mut setup = today.clone();
+        setup.config.prefix_delegation = false;
+        recount(&mut setup, kind, &today, model);
+        let cost = "fewer pods a node where maxPods or interfaces bind; needs no whole /28 blocks, \
+                    only free addresses";
+        all.push(changed("ENABLE_PREFIX_DELEGATION=false", setup, cost));
+    }
     if !today.config.custom_networking {
         all.extend(custom_networking(kind, &today, start, model));
     }

@@ -97,7 +97,11 @@ fn remedies_are_quantified() {
 fn what_is_in_use_already_is_no_remedy() {
     let prefix = cluster("ENABLE_PREFIX_DELEGATION: true", ONE, "desiredSize: 1, maxSize: 50");
     let a = answer_of(&prefix);
-    assert!(a.suggestions[0].effects.iter().all(|e| !e.remedy.contains("PREFIX_DELEGATION")));
+    let on = |e: &&Effect| e.remedy.contains("PREFIX_DELEGATION=true");
+    assert!(!a.suggestions[0].effects.iter().any(|e| on(&e)));
+    let off = |e: &&Effect| e.remedy.contains("PREFIX_DELEGATION=false");
+    let single = a.suggestions[0].effects.iter().find(off).unwrap();
+    assert_eq!((single.nodes, single.pods_per_node), (8, 27));
     let off = answer_of(&cluster("enabled: false", ONE, "desiredSize: 1, maxSize: 50"));
     assert!(off.suggestions.is_empty());
     assert_eq!(off.nodes[0].pod_addresses, None);
