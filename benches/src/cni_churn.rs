@@ -69,7 +69,7 @@ pub fn model(size: Size, cni: bool) -> Arc<Model> {
     let nodes = size.nodes;
     let mut spec = format!(
         "apiVersion: eks-sim/v1\nkind: Scenario\nmetadata: {{name: cni-churn}}\nspec:\n  \
-         duration: 10h\n  cluster:\n    controlPlane: {{tier: 4xl}}\n    \
+         duration: 15h\n  cluster:\n    controlPlane: {{tier: 4xl}}\n    \
          addons: [vpc-cni, kube-proxy]\n    network:\n      \
          secondaryCidrs: [10.1.0.0/16, 10.2.0.0/16]\n      cni: {{enabled: {cni}}}\n      \
          subnets:\n        - {{name: a, zone: us-east-1a, cidr: 10.0.0.0/16}}\n        \
