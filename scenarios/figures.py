@@ -38,11 +38,29 @@ SHIPPED = {
         ("recovery_seconds_max", "from the loss until served again"), ("api_availability", "API server available for writes"),
         ("jobs_succeeded", "Jobs done (24 are due in four hours)"), ("cost_usd_per_month", "cost a month"),
     ], "workloads"),
-    "ip-exhaustion": (["warm-ip-target", "prefix-delegation", "bigger-subnets"], [
+    "ip-exhaustion": (["warm-ip-target", "prefix-delegation", "custom-networking", "ipv6", "bigger-subnets"], [
+        ("ip_first_exhaustion_seconds", "first refusal of a subnet after"),
         ("ip_exhaustion_seconds", "time in which a subnet refused addresses"),
-        ("pods_address_refused", "pods refused an address"), ("ip_free_min", "fewest free addresses of a subnet"),
+        ("pods_address_refused", "pods refused an address"),
+        ("pod_address_wait_seconds_mean", "their wait, mean"),
+        ("ip_unused_mean", "addresses nodes hold unused, mean"),
+        ("ip_free_min", "fewest free addresses of a subnet"),
         ("replicas_max", "pods Ready, most"), ("served_ratio", "requests served"),
-    ], "workloads"),
+    ], "address-uses"),
+    "prefix-fragmentation": (["secondary-addresses", "reservation", "fresh-subnets"], [
+        ("ip_exhaustion_seconds", "time in which a subnet refused addresses"),
+        ("pods_address_refused", "pods refused an address"), ("pod_address_wait_seconds_mean", "their wait, mean"),
+        ("pods_ready", "pods that became Ready"), ("ip_unused_mean", "addresses nodes hold unused, mean"),
+        ("ip_free_min", "fewest free addresses of a subnet"),
+    ], "address-uses"),
+    "textbook-vpc": (["custom-networking", "subnet-discovery", "warm-ip-target"], [
+        ("ip_first_exhaustion_seconds", "first refusal of a subnet after"),
+        ("ip_exhaustion_seconds", "time in which a subnet refused addresses"),
+        ("pods_address_refused", "pods refused an address"), ("launches_without_address", "launches refused an address"),
+        ("ip_unused_mean", "addresses nodes hold unused, mean"), ("ip_free_min", "fewest free addresses of a subnet"),
+        ("replicas_max", "pods Ready, most"), ("nodes_max", "nodes, most"), ("served_ratio", "requests served"),
+        ("cost_usd_per_month", "cost a month"),
+    ], "address-uses"),
     "batch-night": (["spot", "always-on"], [
         ("jobs_succeeded", "Jobs done"), ("job_seconds_mean", "a Job, mean"), ("job_seconds_max", "the longest Job"),
         ("pod_startup_seconds_p95", "a pod's start, 95th percentile"), ("nodes_max", "nodes, most"),

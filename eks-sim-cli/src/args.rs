@@ -34,6 +34,8 @@ pub enum Verb {
     Init(InitArgs),
     /// Tell what happened to one object in one replication, and why
     Explain(ExplainArgs),
+    /// Tell how many nodes and pods the subnets hold, what binds first, and what helps
+    Subnets(SubnetsArgs),
     Catalog(Box<CatalogArgs>),
     Conformance(ConformanceArgs),
     /// Learn by prediction: a question, your answer, what the simulation says
@@ -290,6 +292,34 @@ pub struct ExplainArgs {
 
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "Examples:
+  eks-sim subnets scenario.yaml
+  eks-sim subnets scenario.yaml --set cluster.network.cni.WARM_IP_TARGET=2
+  eks-sim subnets scenario.yaml --variant prefix --format markdown
+  eks-sim subnets scenario.yaml --strict        exits 1 if some situation does not fit
+
+Nothing is run: the pools and address spaces of the simulation are worked out at rest.")]
+pub struct SubnetsArgs {
+    /// Scenario file, `-` for standard input
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: PathBuf,
+    /// Look at a variant of the scenario
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Exit with 1 if some situation does not fit
+    #[arg(long)]
+    pub strict: bool,
+    /// How the answer is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: Format,
+    /// No warnings
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "Examples:
   eks-sim replay eks-sim-out/webshop/run.json
   eks-sim replay run.json --out /tmp/again
 
@@ -379,7 +409,7 @@ mod tests {
     fn help_has_examples_and_exit_codes() {
         let mut command = Cli::command();
         let top = command.render_long_help().to_string();
-        for verb in ["run", "compare", "check", "init", "explain", "catalog", "conformance"] {
+        for verb in ["run", "compare", "check", "init", "explain", "subnets", "catalog"] {
             assert!(top.contains(&format!("\n  {verb} ")), "{verb}\n{top}");
         }
         let run = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();

@@ -258,7 +258,7 @@ mod tests {
                 event(11, "shop/cart-1", "Scheduled"),
             ],
             pods: vec![pod("cart-10"), pod("cart-1")],
-            nodes: Vec::new(),
+            ..Detail::default()
         }
     }
 

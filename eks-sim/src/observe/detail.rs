@@ -3,12 +3,15 @@
 use super::network_events;
 use super::outcome::{Detail, EventRow, NodeRow, PodRow};
 use crate::catalog::CapacityType;
+use crate::components::vpc_cni::VpcCni;
 use crate::engine::View;
+use crate::policy::vpc_cni::Eni;
+use crate::policy::vpc_cni::address_space::PREFIX_SIZE;
 use crate::units::{Id, SimTime, UsageCost};
 use crate::world::cloud::Instance;
 use crate::world::model::WorkloadKind;
 use crate::world::steps::StepKind;
-use crate::world::{Change, Model, NodeCondition, PodId, World};
+use crate::world::{Change, Model, Node, NodeCondition, PodId, World};
 use std::collections::BTreeMap;
 
 /// Most events kept; a run with more keeps the first ones and says so.
@@ -23,6 +26,8 @@ pub struct DetailRecorder {
     /// Row of the pod in a slot.
     row_of: Vec<usize>,
     pods_max: BTreeMap<u32, u32>,
+    /// Most interfaces, prefixes and addresses of each node.
+    network_max: BTreeMap<u32, [u32; 3]>,
 }
 
 /// Name of a pod: of its owner, with the suffix Kubernetes would give it.
@@ -86,6 +91,7 @@ impl DetailRecorder {
     /// Writes down one change.
     pub fn observe(&mut self, now: SimTime, change: &Change, view: &View<'_>) {
         self.track_pod(now, change, view);
+        self.track_network(change, view);
         if let Some(row) = describe(now, change, view) {
             if self.events.len() < MOST_EVENTS {
                 self.events.push(row);
@@ -168,6 +174,42 @@ impl DetailRecorder {
         }
     }
 
+    /// A pool grows for a pod that comes and shrinks only after pods have gone, so that its largest
+    /// state is seen when pods get an address, when they stop, and at the end.
+    fn track_network(&mut self, change: &Change, view: &View<'_>) {
+        let node = match *change {
+            Change::PodAddressed(p) | Change::PodStopped(p) => {
+                view.world.api.pods.get(p).and_then(|x| x.node)
+            }
+            Change::InstanceTerminated(i) => view.world.cloud.instances[i].node,
+            _ => None,
+        };
+        if let Some(node) = node {
+            self.look_at_pool(node, view.vpc_cni);
+        }
+    }
+
+    /// Looks at the nodes that are there at the end.
+    pub(super) fn look_at_nodes(&mut self, view: &View<'_>) {
+        for node in view.world.api.nodes.ids() {
+            self.look_at_pool(node, view.vpc_cni);
+        }
+    }
+
+    fn look_at_pool(&mut self, node: Id<Node>, vpc_cni: &VpcCni) {
+        let Some(pool) = vpc_cni.pool(node) else { return };
+        let ranges = pool.enis().iter().flat_map(Eni::ranges);
+        let (mut prefixes, mut addresses) = (0, pool.enis().len() as u32);
+        for range in ranges {
+            prefixes += u32::from(range.prefix);
+            addresses += if range.prefix { PREFIX_SIZE } else { 1 };
+        }
+        let most = self.network_max.entry(node.raw()).or_default();
+        for (most, seen) in most.iter_mut().zip([pool.enis().len() as u32, prefixes, addresses]) {
+            *most = (*most).max(seen);
+        }
+    }
+
     fn set(&mut self, pod: PodId, write: impl FnOnce(&mut PodRow)) {
         if let Some(row) = self.row(pod) {
             write(row);
@@ -191,15 +233,15 @@ impl DetailRecorder {
             .cloud
             .instances
             .iter()
-            .map(|(_, i)| node_row(i, &self.pods_max, end, world, model))
+            .map(|(_, i)| node_row(i, &self, end, world, model))
             .collect();
-        Detail { events: self.events, pods: self.pods, nodes }
+        Detail { events: self.events, pods: self.pods, nodes, subnets: Vec::new() }
     }
 }
 
 fn node_row(
     i: &Instance,
-    pods_max: &BTreeMap<u32, u32>,
+    record: &DetailRecorder,
     end: SimTime,
     world: &World,
     model: &Model,
@@ -208,6 +250,8 @@ fn node_row(
     let t = i.group_type(model);
     let node = i.node.map(|n| &world.api.nodes[n]);
     let some = |t: SimTime| (t != SimTime::NEVER).then_some(t);
+    let [enis_max, prefixes_max, addresses_max] =
+        i.node.and_then(|n| record.network_max.get(&n.raw()).copied()).unwrap_or_default();
     let mut cost = UsageCost::ZERO;
     cost.add(t.rate, i.terminated.min(end).since(i.running));
     NodeRow {
@@ -225,7 +269,10 @@ fn node_row(
         allocatable_cpu_m: t.allocatable_cpu.raw(),
         allocatable_memory: t.allocatable_memory.raw(),
         max_pods: t.max_pods,
-        pods_max: i.node.and_then(|n| pods_max.get(&n.raw()).copied()).unwrap_or(0),
+        pods_max: i.node.and_then(|n| record.pods_max.get(&n.raw()).copied()).unwrap_or(0),
+        enis_max,
+        prefixes_max,
+        addresses_max,
         cost: cost.amount(),
     }
 }

@@ -70,6 +70,7 @@ impl Replicate for ModelStudy {
         let mut sim = Sim::new(Arc::clone(&self.model), replication);
         let mut collector = Collector::new(&self.model, detail);
         let diagnosis = sim.run(&mut collector);
+        collector.look_at_end(&sim.view());
         let totals = (sim.digest(), sim.events());
         collector.finish(replication, sim.world(), &self.model, totals, diagnosis)
     }

@@ -25,12 +25,15 @@ const SHIPPED: &[Shipped] = &[
     Shipped { name: "ip-exhaustion", sets: &[] },
     Shipped { name: "batch-night", sets: &[("duration", "12h")] },
     Shipped { name: "karpenter-consolidation", sets: &[] },
+    Shipped { name: "prefix-fragmentation", sets: &[("duration", "30m")] },
+    Shipped { name: "textbook-vpc", sets: &[("duration", "2h")] },
 ];
 const REPLICATIONS: u32 = 2;
 /// Warnings that shipped scenarios may have: scenario, code.
 const WARNINGS: &[(&str, &str)] = &[
     // Its subject.
     ("ip-exhaustion", "W0504"),
+    ("textbook-vpc", "W0504"),
 ];
 
 fn scenarios() -> PathBuf {
@@ -138,6 +141,8 @@ goldens![
     ip_exhaustion "ip-exhaustion",
     batch_night "batch-night",
     karpenter_consolidation "karpenter-consolidation",
+    prefix_fragmentation "prefix-fragmentation",
+    textbook_vpc "textbook-vpc",
 ];
 
 #[test]

@@ -12,6 +12,7 @@ mod network;
 mod rig;
 mod spec_broken;
 mod spec_real;
+mod subnets;
 mod swarm;
 mod tidy;
 mod trace;

@@ -103,6 +103,13 @@ impl Collector {
         }
     }
 
+    /// Looks once more at what no change tells of, after the last one.
+    pub fn look_at_end(&mut self, view: &View<'_>) {
+        if let Some(detail) = &mut self.detail {
+            detail.look_at_nodes(view);
+        }
+    }
+
     /// The outcome, at the end of the run or where it was stopped.
     #[must_use]
     pub fn finish(
@@ -120,6 +127,7 @@ impl Collector {
             &self.pods,
             &self.services,
             &self.nodes,
+            &mut self.network,
             world,
             model,
         );
@@ -171,16 +179,21 @@ impl Collector {
             .iter()
             .map(|c| values.get(&c.name()).copied().unwrap_or(f64::NAN))
             .collect();
+        let series = self.recorder.into_series();
+        let mut detail = self.detail.map(|d| d.finish(end, world, model));
+        if let Some(detail) = &mut detail {
+            detail.subnets = network::tracks(&subnets, &series);
+        }
         Outcome {
             replication,
             digest,
             events,
             diagnosis,
             values,
-            series: self.recorder.into_series(),
+            series,
             cost: bill.lines,
             subnets,
-            detail: self.detail.map(|d| d.finish(end, world, model)),
+            detail,
             pods_bound: self.pods.bound_users,
             reasons: self.reasons.finish(end),
         }
@@ -254,6 +267,7 @@ impl Observer for Collector {
             &self.pods,
             &self.services,
             &self.nodes,
+            &mut self.network,
             view.world,
             view.model,
         );

@@ -17,10 +17,10 @@ pub mod config;
 pub mod consumers;
 pub mod decide;
 pub mod ec2_api;
+pub mod launch;
 pub mod max_pods;
 pub mod max_pods_expression;
 pub mod pool;
-pub mod remedies;
 mod step;
 pub mod subnet_choice;
 
