@@ -1,7 +1,10 @@
 //! The full record of one replication: events as Kubernetes words them, pods, nodes.
 
+mod karpenter;
+
 use super::outcome::{Detail, EventRow, NodeRow, PodRow};
 use crate::catalog::CapacityType;
+use crate::components::karpenter::explain::Purchase;
 use crate::engine::View;
 use crate::units::{Id, SimTime, UsageCost};
 use crate::world::cloud::Instance;
@@ -22,6 +25,8 @@ pub struct DetailRecorder {
     /// Row of the pod in a slot.
     row_of: Vec<usize>,
     pods_max: BTreeMap<u32, u32>,
+    /// By instance: why Karpenter bought it.
+    purchases: BTreeMap<u32, Purchase>,
 }
 
 /// Name of a pod: of its owner, with the suffix Kubernetes would give it.
@@ -85,6 +90,11 @@ impl DetailRecorder {
     /// Writes down one change.
     pub fn observe(&mut self, now: SimTime, change: &Change, view: &View<'_>) {
         self.track_pod(now, change, view);
+        if let Change::InstanceRunning(i) = *change
+            && let Some(why) = view.karpenter.why_bought(i, view.model, view.world)
+        {
+            self.purchases.insert(i.raw(), why);
+        }
         if let Some(row) = describe(now, change, view) {
             if self.events.len() < MOST_EVENTS {
                 self.events.push(row);
@@ -186,11 +196,26 @@ impl DetailRecorder {
                 message: format!("{} further events were left out", self.left_out),
             });
         }
+        // What happened before a node registered belongs to its story.
+        let mut names: BTreeMap<String, &str> = BTreeMap::new();
+        for (_, i) in world.cloud.instances.iter() {
+            let node = i.node.map(|n| world.api.nodes[n].name());
+            names.extend(node.map(|node| (instance_name(i, model), node)));
+        }
+        for event in self.events.iter_mut().filter(|e| e.kind == "node") {
+            if let Some(node) = names.get(&event.object) {
+                event.object = (*node).to_owned();
+            }
+        }
+        let purchases = &mut self.purchases;
         let nodes = world
             .cloud
             .instances
             .iter()
-            .map(|(_, i)| node_row(i, &self.pods_max, end, world, model))
+            .map(|(id, i)| NodeRow {
+                purchase: purchases.remove(&id.raw()),
+                ..node_row(i, &self.pods_max, end, world, model)
+            })
             .collect();
         Detail { events: self.events, pods: self.pods, nodes }
     }
@@ -209,6 +234,7 @@ fn node_row(
     let some = |t: SimTime| (t != SimTime::NEVER).then_some(t);
     let mut cost = UsageCost::ZERO;
     cost.add(t.rate, i.terminated.min(end).since(i.running));
+    cost.add(t.fee, i.terminated.min(end).since(i.running));
     NodeRow {
         name: node.map_or_else(|| instance_name(i, model), |n| n.name().to_owned()),
         group: group.name.clone(),
@@ -226,6 +252,7 @@ fn node_row(
         max_pods: t.max_pods,
         pods_max: i.node.and_then(|n| pods_max.get(&n.raw()).copied()).unwrap_or(0),
         cost: cost.amount(),
+        purchase: None,
     }
 }
 
@@ -457,6 +484,10 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Change::FaultBegan(i) => {
             row("faults", "fault", format!("fault {i}"), "FaultBegan", String::new())
         }
-        _ => None,
+        Change::StockoutChanged(i, on) => {
+            let reason = if on { "StockoutBegan" } else { "StockoutEnded" };
+            row("faults", "fault", format!("fault {i}"), reason, String::new())
+        }
+        _ => karpenter::describe(now, change, v),
     }
 }

@@ -152,7 +152,7 @@ macro_rules! has_meta {
         }
     )*};
 }
-has_meta!(PersistentVolume Node Ec2NodeClass);
+has_meta!(PersistentVolume Node Ec2NodeClass NodeClass);
 
 pub(super) fn namespace(object: &k8s::Namespace, c: &mut Checker<'_, '_, '_>) {
     c.meta(&object.metadata);

@@ -416,6 +416,9 @@ impl Collector {
             "EC2NodeClass" => {
                 self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.ec2_node_classes)
             }
+            "NodeClass" => {
+                self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.auto_node_classes)
+            }
             "KubeSchedulerConfiguration" => {
                 self.add(
                     node,
