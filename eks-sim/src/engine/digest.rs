@@ -104,7 +104,7 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::StockoutChanged(f, on) => (84, u64::from(on), u64::from(f)),
         Change::NodeKept(n) => (80, 0, u64::from(n.raw())),
         Change::PodPromised(p) => (81, 0, pod(p)),
-        Change::NodeClaimChanged(c) => (82, 0, u64::from(c)),
+        Change::NodeClaimChanged(c, n) => (82, u64::from(n), u64::from(c)),
         Change::MemberFails(etcd, m, ms) => {
             (46, u64::from(etcd), u64::from(m) << 32 | u64::from(ms))
         }

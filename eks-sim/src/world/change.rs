@@ -439,8 +439,8 @@ pub enum Change {
     NodeKept(Id<Node>),
     /// Karpenter's scheduling round found a pod another place, or none.
     PodPromised(PodId),
-    /// A NodeClaim of Karpenter was made, is disrupted or deleted; its number.
-    NodeClaimChanged(u32),
+    /// Something happened to a NodeClaim of Karpenter: its number, and that of the note.
+    NodeClaimChanged(u32, u32),
     /// A volume was created for the claim of this number of the pod's template.
     VolumeCreated(PodId, u32),
     /// A pod's sandbox needs an address.

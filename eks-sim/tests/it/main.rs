@@ -6,6 +6,7 @@ mod determinism;
 mod exercises;
 mod golden;
 mod invariants;
+mod karpenter;
 mod load;
 mod rig;
 mod spec_broken;

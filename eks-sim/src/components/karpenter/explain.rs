@@ -62,11 +62,12 @@ impl Karpenter {
         })
     }
 
-    /// The last thing that happened to a NodeClaim: name, node, reason and message.
+    /// One of the things that happened to a NodeClaim, by number: reason and message.
     #[must_use]
-    pub fn news_of(&self, claim: u32) -> Option<(&Claim, &'static str, &str)> {
+    pub fn news_of(&self, claim: u32, number: u32) -> Option<(&Claim, &'static str, &str)> {
         let claim = self.claims.get(Id::new(claim))?;
-        Some((claim, claim.note.0, &claim.note.1))
+        let (reason, message) = claim.notes.get(number as usize)?;
+        Some((claim, reason, message))
     }
 
     /// Whether the NodeClaim of an instance ends because of this.

@@ -50,6 +50,21 @@ impl Kept {
         }
     }
 
+    /// Reason of the event, as upstream has it.
+    const fn event(&self) -> &'static str {
+        match self {
+            Self::State(_)
+            | Self::ProtectedPod(_)
+            | Self::Pdb(..)
+            | Self::SeveralPdbs(_)
+            | Self::Budget(_)
+            | Self::DriftBlocked(_) => "DisruptionBlocked",
+            Self::NotQuiet(_) | Self::NoPlace(_) | Self::Rule(..) | Self::NotValid => {
+                "Unconsolidatable"
+            }
+        }
+    }
+
     /// In Karpenter's words as far as it has some; `pod` names pods.
     fn text(&self, model: &Model, karpenter: &Karpenter, pod: &dyn Fn(PodId) -> String) -> String {
         match *self {
@@ -102,6 +117,10 @@ impl Kept {
 impl Karpenter {
     /// Notes why a node stays; the first time in these words it is told.
     pub(super) fn keep(&mut self, id: ClaimId, why: Kept, cx: &mut Cx<'_>) {
+        // Of a node that goes there is nothing to explain.
+        if self.claims[id].is_leaving() {
+            return;
+        }
         let claim = &mut self.claims[id];
         let news = claim.kept.is_none_or(|known| !known.is_like(&why));
         claim.kept = Some(why);
@@ -132,9 +151,9 @@ impl Karpenter {
         node: Id<crate::world::Node>,
         model: &Model,
         pod: &dyn Fn(PodId) -> String,
-    ) -> Option<String> {
+    ) -> Option<(&'static str, String)> {
         let claim = &self.claims[*self.by_node.get(&node)?];
-        claim.kept.map(|kept| kept.text(model, self, pod))
+        claim.kept.map(|kept| (kept.event(), kept.text(model, self, pod)))
     }
 }
 

@@ -60,8 +60,9 @@ impl Karpenter {
         message: String,
         cx: &mut Cx<'_>,
     ) {
-        self.claims[id].note = (reason, message);
-        cx.emit(Change::NodeClaimChanged(id.raw()));
+        let notes = &mut self.claims[id].notes;
+        notes.push((reason, message));
+        cx.emit(Change::NodeClaimChanged(id.raw(), notes.len() as u32 - 1));
     }
 
     /// Whether the startup taints can go: what removes them (an agent of some DaemonSet) is taken

@@ -185,11 +185,13 @@ impl Karpenter {
         self.serials[pool] += 1;
         let model = Arc::clone(&self.pools[pool]);
         let life = model.expire_after;
-        let text = format!(
-            "made for {pods} pods in nodepool {}, {} instance types possible",
-            model.name,
-            types.len()
-        );
+        let whom = match pods {
+            0 => "as static capacity".to_owned(),
+            1 => "for 1 pod".to_owned(),
+            n => format!("for {n} pods"),
+        };
+        let (name, count) = (&model.name, types.len());
+        let text = format!("made {whom} in nodepool {name}, {count} instance types possible");
         let id = self.claims.push(Claim {
             pool,
             image_release: self.release_of(&model),
@@ -214,12 +216,12 @@ impl Karpenter {
             kept: None,
             drifted: None,
             unhealthy: None,
-            note: ("Created", text),
+            notes: vec![("Created", text)],
             avoided: self.unavailable.keys().copied().collect(),
             template: model,
         });
         self.live.push(id);
-        cx.emit(Change::NodeClaimChanged(id.raw()));
+        cx.emit(Change::NodeClaimChanged(id.raw(), 0));
         if let Some(life) = life {
             cx.after(life, wake(Event::Expire(id)));
         }

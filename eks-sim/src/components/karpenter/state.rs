@@ -118,8 +118,8 @@ pub struct Claim {
     pub drifted: Option<SimTime>,
     /// Unhealthy since then.
     pub unhealthy: Option<SimTime>,
-    /// The last thing that happened to it: reason and message.
-    pub note: (&'static str, String),
+    /// What happened to it: reason and message.
+    pub notes: Vec<(&'static str, String)>,
     /// Offerings that were avoided when it was made.
     pub avoided: Vec<super::Pool>,
 }

@@ -145,6 +145,7 @@ impl Observer for Log {
                 self.kept = live
                     .iter()
                     .filter_map(|&n| v.karpenter.why_kept(n, v.model, &|p| format!("{p:?}")))
+                    .map(|(_, why)| why)
                     .collect();
             }
             _ => {}

@@ -22,11 +22,11 @@ pub(super) fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<Ev
             row("pod", pod(p), reason, message)
         }
         Change::NodeKept(n) => {
-            let why = v.karpenter.why_kept(n, v.model, &pod)?;
-            row("node", v.world.api.nodes[n].name().to_owned(), "Unconsolidatable", why)
+            let (reason, why) = v.karpenter.why_kept(n, v.model, &pod)?;
+            row("node", v.world.api.nodes[n].name().to_owned(), reason, why)
         }
-        Change::NodeClaimChanged(c) => {
-            let (claim, reason, message) = v.karpenter.news_of(c)?;
+        Change::NodeClaimChanged(c, number) => {
+            let (claim, reason, message) = v.karpenter.news_of(c, number)?;
             match claim.node {
                 Some(n) => {
                     let node = v.world.api.nodes[n].name().to_owned();
