@@ -25,6 +25,9 @@ const SHIPPED: &[Shipped] = &[
     Shipped { name: "ip-exhaustion", sets: &[] },
     Shipped { name: "batch-night", sets: &[("duration", "12h")] },
     Shipped { name: "karpenter-consolidation", sets: &[] },
+    Shipped { name: "karpenter-vs-cluster-autoscaler", sets: &[("duration", "4h")] },
+    Shipped { name: "consolidation-churn", sets: &[("duration", "4h")] },
+    Shipped { name: "capacity-stockout", sets: &[("duration", "5h")] },
 ];
 const REPLICATIONS: u32 = 2;
 /// Warnings that shipped scenarios may have: scenario, code.
@@ -138,6 +141,9 @@ goldens![
     ip_exhaustion "ip-exhaustion",
     batch_night "batch-night",
     karpenter_consolidation "karpenter-consolidation",
+    karpenter_vs_cluster_autoscaler "karpenter-vs-cluster-autoscaler",
+    consolidation_churn "consolidation-churn",
+    capacity_stockout "capacity-stockout",
 ];
 
 #[test]

@@ -508,3 +508,46 @@ fn estimates_equal_the_published_columns() {
         assert_eq!(own.allocatable.memory.raw() >> 20, mib, "{name}");
     }
 }
+
+/// Every NodePool of other projects builds a model: nothing is refused, and what buys nothing or
+/// is left out says why.
+#[test]
+fn real_node_pools_build() {
+    let Some(root) = crate::spec_real::folder() else { return };
+    let mut files = Vec::new();
+    let mut folders = vec![root.join("karpenter-examples"), root.join("eks-workshop-v2")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "yaml")
+                && std::fs::read_to_string(&path).is_ok_and(|t| t.contains("kind: NodePool"))
+            {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    assert!(files.len() >= 24, "{files:?}");
+    let mut bought = 0;
+    for file in &files {
+        let text = format!(
+            "apiVersion: eks-sim/v1\nkind: Scenario\nmetadata: {{name: t}}\nspec:\n  duration: 1h\n  \
+             manifests: [{}]\n  cluster: {{autoscaler: {{karpenter: {{}}}}}}\n",
+            serde_json::to_string(&file.to_string_lossy()).unwrap()
+        );
+        let loaded = eks_sim::spec::load_scenario_text("t.yaml", &text, Path::new(""), &[])
+            .unwrap_or_else(|d| panic!("{}", d.render()));
+        let pools = loaded.manifests.node_pools.len();
+        let (model, found) = lower::build(&loaded.scenario, &loaded.manifests, Path::new(""));
+        let karpenter = model.unwrap_or_else(|| panic!("{}: {found:?}", file.display()));
+        let built = karpenter.karpenter.unwrap().pools;
+        let empty = built.iter().filter(|(_, p)| p.types.is_empty()).count();
+        bought += built.len() - empty;
+        let told = found.iter().filter(|e| e.path.starts_with("manifests: NodePool")).count();
+        let silent = pools - built.len() + empty;
+        assert!(told >= silent, "{}: {found:?}", file.display());
+    }
+    assert!(bought >= 20, "{bought}");
+}
