@@ -66,6 +66,36 @@ SHIPPED = {
         ("pod_startup_seconds_p95", "a pod's start, 95th percentile"), ("nodes_max", "nodes, most"),
         ("node_hours", "node hours"), ("cost_usd_per_month", "cost a month"),
     ], "nodes"),
+    "karpenter-vs-cluster-autoscaler": (["karpenter", "karpenter-one-type", "karpenter-spot"], [
+        ("served_ratio", "requests served"), ("latency_seconds_p99", "latency, 99th percentile"),
+        ("pod_startup_seconds_p50", "a pod's start, median"), ("pod_startup_seconds_p99", "a pod's start, 99th percentile"),
+        ("pod_pending_seconds_p99", "pending, 99th percentile"),
+        ("nodes_mean", "nodes, mean"), ("instances_launched", "instances launched"), ("pod_evictions", "pods evicted"),
+        ("cpu_requested_ratio", "CPU requested of allocatable"), ("memory_requested_ratio", "memory requested of allocatable"),
+        ("cost_usd_per_month", "cost a month"),
+    ], "nodes"),
+    "karpenter-consolidation": (["when-empty", "balanced", "patient", "never"], [
+        ("nodes_mean", "nodes, mean"), ("instances_launched", "instances launched"), ("pod_evictions", "pods evicted"),
+        ("pod_startup_seconds_p99", "a pod's start, 99th percentile"),
+        ("cpu_requested_ratio", "CPU requested of allocatable"), ("cost_usd_per_month", "cost a month"),
+    ], "nodes"),
+    "consolidation-churn": (["default", "patient", "balanced", "when-empty", "night"], [
+        ("instances_launched", "instances launched"), ("pod_evictions", "pods evicted"),
+        ("served_ratio", "requests served"), ("latency_seconds_p99", "latency, 99th percentile"),
+        ("pod_startup_seconds_p99", "a pod's start, 99th percentile"), ("nodes_mean", "nodes, mean"),
+        ("cpu_requested_ratio", "CPU requested of allocatable"), ("cost_usd_per_month", "cost a month"),
+    ], "nodes"),
+    "capacity-stockout": (["fallback", "many-types", "many-types-fallback"], [
+        ("served_ratio", "requests served"), ("requests_lost", "requests lost"),
+        ("pod_startup_seconds_p99", "a pod's start, 99th percentile"), ("pods_unscheduled", "pods without a node at the end"),
+        ("launch_failures", "launches refused"), ("pod_evictions", "pods evicted"), ("nodes_mean", "nodes, mean"),
+        ("cost_usd_per_month", "cost a month"),
+    ], "nodes"),
+    "batch-night": (["spot", "always-on"], [
+        ("jobs_succeeded", "Jobs done"), ("job_seconds_mean", "a Job, mean"), ("job_seconds_max", "the longest Job"),
+        ("pod_startup_seconds_p95", "a pod's start, 95th percentile"), ("nodes_max", "nodes, most"),
+        ("node_hours", "node hours"), ("cost_usd_per_month", "cost a month"),
+    ], "nodes"),
 }
 
 

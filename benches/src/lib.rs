@@ -1,3 +1,4 @@
 //! Shared workload generators of the benchmarks.
 
 pub mod cni_churn;
+pub mod cpu;

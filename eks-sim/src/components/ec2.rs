@@ -4,6 +4,7 @@
 //! pending → running, boot, kubelet registers. A machine that crashes is found unhealthy after a
 //! while, terminated and replaced.
 
+mod capacity;
 mod fleet;
 
 use crate::engine::{self, Cx, Stream};
@@ -38,6 +39,8 @@ pub enum Event {
     Unhealthy(Id<Instance>),
     /// A zone went down or came back.
     ZoneChanged(Id<Zone>, bool),
+    /// A stock-out of the scenario begins or ends: number of the fault.
+    Stockout(u32, bool),
     /// A spot instance gets its two-minute notice.
     SpotNotice(Id<Instance>),
     /// The notice is over.
@@ -173,6 +176,13 @@ impl Ec2 {
                 }
             }
             Event::ZoneChanged(zone, down) => zone_changed(zone, down, cx),
+            Event::Stockout(fault, on) => {
+                let stockouts = &mut cx.cloud_mut().stockouts;
+                stockouts.retain(|&f| f != fault);
+                if on {
+                    stockouts.push(fault);
+                }
+            }
             Event::SpotNotice(i) => {
                 if cx.cloud().instances[i].state == InstanceState::Running {
                     let notice = cx.model().settings.spot_notice;
@@ -246,14 +256,24 @@ fn launch(group: Id<GroupModel>, cx: &mut Cx<'_>) -> Result<Id<Instance>, Launch
     if subnets.is_empty() {
         return Err(LaunchFailure::InsufficientInstanceCapacity);
     }
+    let mut why = LaunchFailure::InsufficientInstanceCapacity;
     for subnet in subnets {
-        let wanted = Wanted { group, serial, key, type_index: 0, subnet, labels: None };
+        let zone = model.subnets[subnet].zone;
+        // In each zone the group's types are tried in their order.
+        let Some(type_index) =
+            (0..g.types.len()).find(|&i| capacity::has_capacity(&g.types[i], zone, cx))
+        else {
+            continue;
+        };
+        let type_index = type_index as u32;
+        let wanted = Wanted { group, serial, key, type_index, subnet, labels: None };
         if let Some(instance) = start_instance(wanted, cx) {
             cx.cloud_mut().groups[group].launched += 1;
             return Ok(instance);
         }
+        why = LaunchFailure::InsufficientFreeAddressesInSubnet;
     }
-    Err(LaunchFailure::InsufficientFreeAddressesInSubnet)
+    Err(why)
 }
 
 /// Subnets of a group in the order in which a launch tries them: zones with few instances of the

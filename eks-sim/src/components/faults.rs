@@ -19,6 +19,8 @@ pub enum Event {
     ZoneBack(Id<Zone>),
     /// A node of the random failure process fails.
     NodeFails(Id<Instance>),
+    /// A stock-out of the scenario is over.
+    StockoutEnds(u32),
     /// Machines that run now get their random failure times.
     Watch(u32),
 }
@@ -59,8 +61,8 @@ impl Faults {
                 cx.after(Span::ZERO, wake(Event::Watch(number)));
                 0
             }
-            // EC2 itself draws when a spot instance is reclaimed.
-            RandomFault::Spot => 0,
+            // EC2 itself draws when a spot instance is reclaimed or a pool is empty.
+            RandomFault::Spot | RandomFault::Stockout => 0,
         };
         for entity in 0..entities as u16 {
             next_strike(number, entity, 0, cx);
@@ -78,6 +80,7 @@ impl Faults {
                     cx.emit(Change::ZoneChanged(zone, false));
                 }
             }
+            Event::StockoutEnds(number) => cx.emit(Change::StockoutChanged(number, false)),
             Event::NodeFails(instance) => crash(instance, cx),
             Event::Watch(number) => self.watch(number, cx),
         }
@@ -117,6 +120,12 @@ impl Faults {
             FaultKind::ApiServerLoss { count, duration } => {
                 members_down(false, *count, *duration, cx);
             }
+            FaultKind::Stockout { duration, .. } => {
+                cx.emit(Change::StockoutChanged(number, true));
+                if let Some(duration) = *duration {
+                    cx.after(duration, wake(Event::StockoutEnds(number)));
+                }
+            }
             FaultKind::Random { .. } => {}
         }
     }
@@ -141,7 +150,7 @@ impl Faults {
             }
             RandomFault::Etcd => member_down(true, u32::from(entity), cx),
             RandomFault::ApiServer => member_down(false, u32::from(entity), cx),
-            RandomFault::Node | RandomFault::Spot => {}
+            RandomFault::Node | RandomFault::Spot | RandomFault::Stockout => {}
         }
         next_strike(number, entity, before.saturating_add(1), cx);
     }
@@ -198,7 +207,7 @@ fn next_strike(number: u32, entity: u16, before: u32, cx: &mut Cx<'_>) {
         RandomFault::Zone => Stream::ZoneOutage,
         RandomFault::Etcd => Stream::EtcdFailure,
         RandomFault::ApiServer => Stream::ApiServerFailure,
-        RandomFault::Node | RandomFault::Spot => return,
+        RandomFault::Node | RandomFault::Spot | RandomFault::Stockout => return,
     };
     let key = engine::draws::key(&[u64::from(number), u64::from(entity), u64::from(before)]);
     let wait = exponential(*mean, cx.draw(stream, key));

@@ -105,6 +105,11 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::LoadBalancerRefused(b) => (76, 0, u64::from(b)),
         Change::LoadBalancerChanged(b) => (77, 0, u64::from(b)),
         Change::ApiThrottled(n) => (78, 0, u64::from(n.raw())),
+        Change::NodePoolsChanged(step) => (83, 0, u64::from(step)),
+        Change::StockoutChanged(f, on) => (84, u64::from(on), u64::from(f)),
+        Change::NodeKept(n) => (80, 0, u64::from(n.raw())),
+        Change::PodPromised(p) => (81, 0, pod(p)),
+        Change::NodeClaimChanged(c, n) => (82, u64::from(n), u64::from(c)),
         Change::MemberFails(etcd, m, ms) => {
             (46, u64::from(etcd), u64::from(m) << 32 | u64::from(ms))
         }

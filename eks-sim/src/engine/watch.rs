@@ -204,6 +204,7 @@ fn fan_out_karpenter(
         Change::InstanceTerminated(i) => (Span::ZERO, K::InstanceGone(i)),
         Change::SpotNotice(i) => (Span::ZERO, K::SpotNotice(i)),
         Change::FleetAnswered(f) => (Span::ZERO, K::Answered(f)),
+        Change::NodePoolsChanged(step) => (watch, K::PoolsChanged(step)),
         _ => return,
     };
     push(delay, Event::Karpenter(event));
@@ -245,6 +246,9 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
         Change::GroupResized(g) => push(Span::ZERO, Event::Ec2(ec2::Event::Reconcile(g))),
         Change::ZoneChanged(z, down) => {
             push(Span::ZERO, Event::Ec2(ec2::Event::ZoneChanged(z, down)))
+        }
+        Change::StockoutChanged(fault, on) => {
+            push(Span::ZERO, Event::Ec2(ec2::Event::Stockout(fault, on)));
         }
         Change::MemberFails(etcd, index, ms) => {
             let event = control_plane::Event::MemberDown(etcd, index, ms);

@@ -1,8 +1,11 @@
 //! The full record of one replication: events as Kubernetes words them, pods, nodes.
 
+mod karpenter;
+
 use super::network_events;
 use super::outcome::{Detail, EventRow, NodeRow, PodRow};
 use crate::catalog::CapacityType;
+use crate::components::karpenter::explain::Purchase;
 use crate::components::vpc_cni::VpcCni;
 use crate::engine::View;
 use crate::policy::vpc_cni::Eni;
@@ -28,6 +31,8 @@ pub struct DetailRecorder {
     pods_max: BTreeMap<u32, u32>,
     /// Most interfaces, prefixes and addresses of each node.
     network_max: BTreeMap<u32, [u32; 3]>,
+    /// By instance: why Karpenter bought it.
+    purchases: BTreeMap<u32, Purchase>,
 }
 
 /// Name of a pod: of its owner, with the suffix Kubernetes would give it.
@@ -92,6 +97,11 @@ impl DetailRecorder {
     pub fn observe(&mut self, now: SimTime, change: &Change, view: &View<'_>) {
         self.track_pod(now, change, view);
         self.track_network(change, view);
+        if let Change::InstanceRunning(i) = *change
+            && let Some(why) = view.karpenter.why_bought(i, view.model, view.world)
+        {
+            self.purchases.insert(i.raw(), why);
+        }
         if let Some(row) = describe(now, change, view) {
             if self.events.len() < MOST_EVENTS {
                 self.events.push(row);
@@ -229,11 +239,26 @@ impl DetailRecorder {
                 message: format!("{} further events were left out", self.left_out),
             });
         }
+        // What happened before a node registered belongs to its story.
+        let mut names: BTreeMap<String, &str> = BTreeMap::new();
+        for (_, i) in world.cloud.instances.iter() {
+            let node = i.node.map(|n| world.api.nodes[n].name());
+            names.extend(node.map(|node| (instance_name(i, model), node)));
+        }
+        for event in self.events.iter_mut().filter(|e| e.kind == "node") {
+            if let Some(node) = names.get(&event.object) {
+                event.object = (*node).to_owned();
+            }
+        }
+        let mut purchases = std::mem::take(&mut self.purchases);
         let nodes = world
             .cloud
             .instances
             .iter()
-            .map(|(_, i)| node_row(i, &self, end, world, model))
+            .map(|(id, i)| NodeRow {
+                purchase: purchases.remove(&id.raw()),
+                ..node_row(i, &self, end, world, model)
+            })
             .collect();
         Detail { events: self.events, pods: self.pods, nodes, subnets: Vec::new() }
     }
@@ -254,6 +279,7 @@ fn node_row(
         i.node.and_then(|n| record.network_max.get(&n.raw()).copied()).unwrap_or_default();
     let mut cost = UsageCost::ZERO;
     cost.add(t.rate, i.terminated.min(end).since(i.running));
+    cost.add(t.fee, i.terminated.min(end).since(i.running));
     NodeRow {
         name: node.map_or_else(|| instance_name(i, model), |n| n.name().to_owned()),
         group: group.name.clone(),
@@ -274,6 +300,7 @@ fn node_row(
         prefixes_max,
         addresses_max,
         cost: cost.amount(),
+        purchase: None,
     }
 }
 
@@ -517,6 +544,11 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Change::FaultBegan(i) => {
             row("faults", "fault", format!("fault {i}"), "FaultBegan", String::new())
         }
-        _ => network_events::describe(now, change, v),
+        Change::StockoutChanged(i, on) => {
+            let reason = if on { "StockoutBegan" } else { "StockoutEnded" };
+            row("faults", "fault", format!("fault {i}"), reason, String::new())
+        }
+        _ => karpenter::describe(now, change, v)
+            .or_else(|| network_events::describe(now, change, v)),
     }
 }

@@ -1,5 +1,6 @@
 //! What one replication leaves behind.
 
+use crate::components::karpenter::explain::Purchase;
 use crate::units::{Money, SimTime, Span};
 
 /// The result of one replication.
@@ -243,4 +244,6 @@ pub struct NodeRow {
     pub addresses_max: u32,
     /// Cost.
     pub cost: Money,
+    /// Why Karpenter bought it.
+    pub purchase: Option<Purchase>,
 }

@@ -6,7 +6,7 @@ use crate::engine::Sim;
 use crate::observe::collector::Collector;
 use crate::observe::outcome::Outcome;
 use crate::spec::scenario::Scenario;
-use crate::spec::{Diagnostics, Loaded, Manifests, Severity, codes};
+use crate::spec::{Diagnostic, Diagnostics, Loaded, Manifests, Severity, codes};
 use crate::units::Span;
 use crate::world::{Model, lower};
 use std::sync::Arc;
@@ -36,7 +36,12 @@ impl ModelStudy {
             } else {
                 (Severity::Error, codes::DOES_NOT_FIT)
             };
-            out.push(loaded.finding(severity, code, &f.path, f.message, f.help));
+            out.push(match f.span {
+                Some(span) => {
+                    Diagnostic::new(&loaded.sources, severity, code, span, f.message, f.help)
+                }
+                None => loaded.finding(severity, code, &f.path, f.message, f.help),
+            });
         }
         for (i, objective) in scenario.spec.objectives.iter().enumerate() {
             if let Err(why) = column_of(&objective.metric, objective.stat.as_deref()) {

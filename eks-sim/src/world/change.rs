@@ -441,6 +441,16 @@ pub enum Change {
     RequestRefused(Client, Request),
     /// A fault began.
     FaultBegan(u32),
+    /// A step of the scenario changed NodePools, node classes or their images.
+    NodePoolsChanged(u32),
+    /// EC2 runs out of capacity that a fault of this number names, or has it again.
+    StockoutChanged(u32, bool),
+    /// Karpenter has another reason to leave a node alone.
+    NodeKept(Id<Node>),
+    /// Karpenter's scheduling round found a pod another place, or none.
+    PodPromised(PodId),
+    /// Something happened to a NodeClaim of Karpenter: its number, and that of the note.
+    NodeClaimChanged(u32, u32),
     /// A volume was created for the claim of this number of the pod's template.
     VolumeCreated(PodId, u32),
     /// A pod's sandbox needs an address.

@@ -180,6 +180,17 @@ pub struct Member {
     pub outage: u32,
 }
 
+/// Whether a capacity pool has instances, as a process of two states.
+#[derive(Clone, Copy, Debug)]
+pub struct CapacityPool {
+    /// It has none.
+    pub short: bool,
+    /// Until then.
+    pub until: SimTime,
+    /// Turns so far, for draws.
+    pub turn: u32,
+}
+
 /// What AWS holds.
 #[derive(Clone, Debug, Default)]
 pub struct Cloud {
@@ -201,6 +212,10 @@ pub struct Cloud {
     pub etcd: Vec<Member>,
     /// API servers.
     pub api_servers: Vec<Member>,
+    /// Stock-outs that last: numbers of their faults.
+    pub stockouts: Vec<u32>,
+    /// Random stock-outs: capacity pools that were asked for, by their key.
+    pub pools: std::collections::BTreeMap<u64, CapacityPool>,
     /// EBS volumes by the key of their claim.
     pub volumes: std::collections::BTreeMap<u64, Volume>,
 }

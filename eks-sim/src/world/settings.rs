@@ -71,6 +71,8 @@ pub struct Settings {
     pub launch_retry: Span,
     /// `ec2.unhealthy_replace`.
     pub instance_replace_delay: Span,
+    /// Random stock-outs of capacity pools: on-demand, spot.
+    pub stockouts: Option<[super::fault_model::StockoutRate; 2]>,
     /// `karpenter.spot_notice`, the two minutes of EC2.
     pub spot_notice: Span,
     /// Whether spot instances are reclaimed at random.
@@ -152,6 +154,10 @@ pub struct KarpenterSettings {
     pub disruption_poll: Span,
     /// `karpenter.disruption_repeat`.
     pub disruption_repeat: Span,
+    /// `karpenter.drift_check`.
+    pub drift_check: Span,
+    /// `karpenter.repair_toleration`.
+    pub repair_toleration: Span,
     /// `karpenter.pod_requeue`.
     pub pod_requeue: Span,
 }
@@ -213,6 +219,8 @@ impl Settings {
                 disruption_poll: d.span("karpenter.disruption_poll"),
                 disruption_repeat: d.span("karpenter.disruption_repeat"),
                 pod_requeue: d.span("karpenter.pod_requeue"),
+                drift_check: d.span("karpenter.drift_check"),
+                repair_toleration: d.span("karpenter.repair_toleration"),
             },
             etcd_repair: dist(d, "failure.etcd_member_replace")?,
             api_server_repair: dist(d, "failure.api_server_replace")?,
@@ -238,6 +246,7 @@ impl Settings {
             ],
             launch_retry: d.span("ec2.launch_retry"),
             instance_replace_delay: d.span("ec2.unhealthy_replace"),
+            stockouts: None,
             spot_notice: d.span("karpenter.spot_notice"),
             spot_interruptions: false,
             cloud_node_lifecycle_delay: d.span("cloud.node_lifecycle_delay"),

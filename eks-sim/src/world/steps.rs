@@ -39,6 +39,16 @@ pub enum StepKind {
         /// What was set, for people.
         text: String,
     },
+    /// NodePools become what [`super::karpenter::PoolUpdate`]s of this step say.
+    NodePools {
+        /// What was set, for people.
+        text: String,
+    },
+    /// A new image of a family is published; nodes of `FAMILY@latest` drift.
+    ImageRelease {
+        /// Family, in lower case.
+        family: String,
+    },
     /// Nodes are cordoned and their pods evicted.
     Drain {
         /// Of this group only.

@@ -27,6 +27,9 @@ const SHIPPED: &[Shipped] = &[
     Shipped { name: "karpenter-consolidation", sets: &[] },
     Shipped { name: "prefix-fragmentation", sets: &[("duration", "30m")] },
     Shipped { name: "textbook-vpc", sets: &[("duration", "2h")] },
+    Shipped { name: "karpenter-vs-cluster-autoscaler", sets: &[("duration", "4h")] },
+    Shipped { name: "consolidation-churn", sets: &[("duration", "4h")] },
+    Shipped { name: "capacity-stockout", sets: &[("duration", "5h")] },
 ];
 const REPLICATIONS: u32 = 2;
 /// Warnings that shipped scenarios may have: scenario, code.
@@ -143,6 +146,9 @@ goldens![
     karpenter_consolidation "karpenter-consolidation",
     prefix_fragmentation "prefix-fragmentation",
     textbook_vpc "textbook-vpc",
+    karpenter_vs_cluster_autoscaler "karpenter-vs-cluster-autoscaler",
+    consolidation_churn "consolidation-churn",
+    capacity_stockout "capacity-stockout",
 ];
 
 #[test]

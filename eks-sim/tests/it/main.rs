@@ -7,6 +7,7 @@ mod determinism;
 mod exercises;
 mod golden;
 mod invariants;
+mod karpenter;
 mod load;
 mod network;
 mod rig;

@@ -118,6 +118,9 @@ impl ControlPlane {
     /// A step of the scenario: the user applies a changed workload.
     pub(super) fn step(&mut self, step: u32, cx: &mut Cx<'_>) {
         let Some(step_model) = cx.model().steps.get(step as usize) else { return };
+        if matches!(step_model.kind, StepKind::NodePools { .. }) {
+            cx.emit(Change::NodePoolsChanged(step));
+        }
         let StepKind::Change { workload: model, revision, replicas, .. } = &step_model.kind else {
             return;
         };

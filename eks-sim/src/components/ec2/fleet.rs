@@ -71,6 +71,12 @@ fn attempt(
     if cx.cloud().zone_down[cx.model().subnets[subnet].zone] {
         return Err(LaunchFailure::InsufficientInstanceCapacity);
     }
+    let t = &cx.model().groups[row.group].types[type_index as usize];
+    let zone = cx.model().subnets[subnet].zone;
+    if !super::capacity::has_capacity(t, zone, cx) {
+        return Err(LaunchFailure::InsufficientInstanceCapacity);
+    }
+    let row = &cx.cloud().fleets[fleet];
     let (group, serial, key, labels) = (row.group, row.serial, row.key, row.labels.clone());
     let wanted = Wanted { group, serial, key, type_index, subnet, labels };
     start_instance(wanted, cx).ok_or(LaunchFailure::InsufficientFreeAddressesInSubnet)

@@ -247,7 +247,11 @@ impl Collector {
                 }
             }
             Change::PodDeleting(_, reason) if counts => match reason {
-                Reason::NodeScaleDown | Reason::TaintEviction | Reason::SpotInterruption => {
+                Reason::NodeScaleDown
+                | Reason::NodeDisrupted
+                | Reason::Drained
+                | Reason::TaintEviction
+                | Reason::SpotInterruption => {
                     self.pods.evictions += 1;
                 }
                 Reason::Preempted => self.pods.preemptions += 1,

@@ -154,7 +154,7 @@ macro_rules! has_meta {
         }
     )*};
 }
-has_meta!(PersistentVolume Node Ec2NodeClass Ingress);
+has_meta!(PersistentVolume Node Ec2NodeClass NodeClass Ingress);
 
 pub(super) fn namespace(object: &k8s::Namespace, c: &mut Checker<'_, '_, '_>) {
     c.meta(&object.metadata);

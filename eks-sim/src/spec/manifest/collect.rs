@@ -428,6 +428,9 @@ impl Collector {
                 |m: &mut M| &mut m.security_group_policies,
             ),
             "Ingress" => self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.ingresses),
+            "NodeClass" => {
+                self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.auto_node_classes)
+            }
             "KubeSchedulerConfiguration" => {
                 self.add(
                     node,

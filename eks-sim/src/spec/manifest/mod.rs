@@ -75,6 +75,16 @@ pub const MARKED: &[&str] = &[
     "spec.storageClassName",
     "spec.template.spec.nodeClassRef",
     "spec.subnet",
+    "spec.template.spec.requirements.0",
+    "spec.template.spec.requirements.1",
+    "spec.template.spec.requirements.2",
+    "spec.template.spec.requirements.3",
+    "spec.template.spec.requirements.4",
+    "spec.template.spec.requirements.5",
+    "spec.template.spec.requirements.6",
+    "spec.template.spec.requirements.7",
+    "spec.template.spec.requirements.8",
+    "spec.template.spec.requirements.9",
 ];
 
 /// A document that is read but has no typed form: its kind is not simulated.
@@ -141,6 +151,8 @@ pub struct Manifests {
     pub security_group_policies: Vec<Sourced<k8s::SecurityGroupPolicy>>,
     /// Ingresses.
     pub ingresses: Vec<Sourced<k8s::Ingress>>,
+    /// NodeClasses of EKS Auto Mode.
+    pub auto_node_classes: Vec<Sourced<k8s::NodeClass>>,
     /// KubeSchedulerConfiguration documents, as they are.
     pub scheduler_configurations: Vec<Sourced<serde_json::Value>>,
     /// Everything else.
@@ -184,6 +196,7 @@ impl Manifests {
         count += self.services.len() + self.hpas.len() + self.vpas.len() + self.pdbs.len();
         count += self.priority_classes.len() + self.namespaces.len() + self.resource_quotas.len();
         count += self.limit_ranges.len() + self.pvcs.len() + self.pvs.len() + self.nodes.len();
+        count += self.auto_node_classes.len();
         count + self.storage_classes.len() + self.node_pools.len() + self.ec2_node_classes.len()
     }
     /// Whether there is no typed object.

@@ -24,6 +24,7 @@ use super::settings::Settings;
 use crate::catalog::{Defaults, Overrides};
 use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
+use crate::spec::source::SourceSpan;
 use crate::units::{IdVec, Span};
 use std::path::Path;
 
@@ -38,13 +39,21 @@ pub struct LowerError {
     pub help: String,
     /// Only a warning.
     pub warning: bool,
+    /// Where it stands, if that is not the scenario's field of the path.
+    pub span: Option<SourceSpan>,
 }
 
 /// Collects mistakes.
 #[derive(Debug, Default)]
-pub(crate) struct Errors(Vec<LowerError>);
+pub(crate) struct Errors(Vec<LowerError>, Option<SourceSpan>);
 
 impl Errors {
+    /// The next finding stands at this place of some manifest.
+    pub(crate) fn place(&mut self, span: Option<SourceSpan>) -> &mut Self {
+        self.1 = span;
+        self
+    }
+
     pub(crate) fn error(
         &mut self,
         path: impl Into<String>,
@@ -52,7 +61,8 @@ impl Errors {
         help: impl Into<String>,
     ) {
         let (path, message, help) = (path.into(), message.into(), help.into());
-        self.0.push(LowerError { path, message, help, warning: false });
+        let span = self.1.take();
+        self.0.push(LowerError { path, message, help, warning: false, span });
     }
     pub(crate) fn warning(
         &mut self,
@@ -61,7 +71,8 @@ impl Errors {
         help: impl Into<String>,
     ) {
         let (path, message, help) = (path.into(), message.into(), help.into());
-        self.0.push(LowerError { path, message, help, warning: true });
+        let span = self.1.take();
+        self.0.push(LowerError { path, message, help, warning: true, span });
     }
 }
 
@@ -154,7 +165,7 @@ fn lower(
     objects::hpas(&all, &mut model, errors);
     objects::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
-    karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
+    karpenter::lower(scenario, region, &all, &mut model, errors);
     traffic::lower(scenario, folder, &mut model, errors);
     metrics::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);

@@ -27,6 +27,10 @@ pub(super) fn lower(l: &mut Lowering<'_>) {
     let mut courses: BTreeMap<u32, Course> = BTreeMap::new();
     for i in order {
         let change = &changes[i];
+        // NodePools and images are read together with the node classes.
+        if super::karpenter::is_about_nodes(change) {
+            continue;
+        }
         let path = format!("changes[{i}]");
         if change.at > l.scenario.spec.duration {
             let message = "the change never happens: the run ends before it";

@@ -8,7 +8,7 @@ mod pods;
 mod services;
 mod workloads;
 
-pub use super::fault_model::{FaultKind, FaultModel, RandomFault};
+pub use super::fault_model::{FaultKind, FaultModel, RandomFault, StockoutModel, StockoutRate};
 pub use super::trace::{TraceModel, TraceNode, TracePod};
 pub use autoscaling::{HpaModel, Measure, MetricModel, MetricSource, VpaModel};
 pub use cloud::{GroupKind, GroupModel, GroupType};

@@ -1,8 +1,15 @@
 //! Karpenter's decisions on a neutral workload of mixed pod shapes: how long a scheduling round
-//! takes, and what a half-empty cluster costs once consolidation is quiet.
+//! takes, what a half-empty cluster costs once consolidation is quiet, and how long a day of
+//! consolidation takes. Times are processor time.
 //!
-//! `karpenter up [PODS] [MAX_VCPU]` and `karpenter cost [PODS] [MAX_VCPU]`.
+//! `karpenter up [PODS] [MAX_VCPU]`: one batch without rules, then one with every rule
+//! (zones, spot and on-demand, DaemonSets, selectors, spread, anti-affinity, limits).
+//! `karpenter cost [PODS] [MAX_VCPU]` and `karpenter consolidate [PODS] [HOURS]`.
 
+mod day;
+mod rules;
+
+use benches::cpu::seconds;
 use eks_sim::catalog::{self, CapacityType as Bought, Region};
 use eks_sim::k8s::ResourceList;
 use eks_sim::policy::karpenter::consolidation::{Decision, Removed};
@@ -282,18 +289,13 @@ fn input<'a>(world: &'a World, nodes: &'a [ExistingNode]) -> Input<'a> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn clock() -> std::time::Instant {
-    std::time::Instant::now()
-}
-
 /// Buys nodes for all pods in one batch; returns the seconds of the round.
 fn up(world: &mut World, counts: &[usize]) -> f64 {
     let all = counts.iter().enumerate().flat_map(|(c, &n)| core::iter::repeat_n(c, n));
     let pods = pending(all);
-    let start = clock();
+    let start = seconds();
     let solution = Solver::new(&input(world, &[])).solve(&pods, &[]);
-    let seconds = start.elapsed().as_secs_f64();
+    let spent = seconds() - start;
     assert!(solution.all_placed(), "every pod has a place");
     let first = world.nodes.len();
     for claim in &solution.claims {
@@ -304,7 +306,7 @@ fn up(world: &mut World, counts: &[usize]) -> f64 {
             world.place(first + claim, pod.class);
         }
     }
-    seconds
+    spent
 }
 
 /// Half of every Deployment goes, the youngest pods first.
@@ -414,23 +416,28 @@ fn main() {
     let number =
         |i: usize, default: usize| arguments.get(i).and_then(|t| t.parse().ok()).unwrap_or(default);
     let verb = arguments.first().map_or("up", String::as_str);
+    if verb == "consolidate" {
+        day::run(number(1, 15_000), number(2, 24));
+        return;
+    }
     let max_vcpu = number(2, if verb == "cost" { 16 } else { 0 });
     let (mut world, counts) = World::new(number(1, 10_000), max_vcpu as u32);
-    let seconds = up(&mut world, &counts);
+    let spent = up(&mut world, &counts);
     println!(
         "karpenter_up: {} pods, {} types, {} nodes, {:.2} $/h, {:.1} ms",
         counts.iter().sum::<usize>(),
         world.catalog.types().len(),
         world.nodes.len(),
         world.bill(),
-        seconds * 1000.0
+        spent * 1000.0
     );
     if verb != "cost" {
+        rules::run(number(1, 10_000));
         return;
     }
     halve(&mut world, &counts);
     println!("half of the pods gone: {} nodes, {:.2} $/h", world.nodes.len(), world.bill());
-    let start = clock();
+    let start = seconds();
     let mut steps = 0;
     while step(&mut world) {
         steps += 1;
@@ -439,6 +446,6 @@ fn main() {
         "karpenter_cost: quiet after {steps} commands: {} nodes, {:.2} $/h, {:.1} ms",
         world.nodes.len(),
         world.bill(),
-        start.elapsed().as_secs_f64() * 1000.0
+        (seconds() - start) * 1000.0
     );
 }
