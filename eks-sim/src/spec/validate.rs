@@ -388,6 +388,8 @@ fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) 
             rate.ramp.is_some(),
             rate.diurnal.is_some(),
             rate.csv.is_some(),
+            rate.prometheus.is_some(),
+            rate.counts.is_some(),
         ];
         if shapes.iter().filter(|s| **s).count() != 1 {
             let message = "a rate has exactly one shape".to_owned();
@@ -395,7 +397,7 @@ fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) 
                 codes::ONE_OF,
                 &format!("{at}.rate"),
                 message,
-                "keep one of `constant`, `steps`, `ramp`, `diurnal` or `csv`",
+                "keep one of `constant`, `steps`, `ramp`, `diurnal`, `csv`, `prometheus` or `counts`",
             );
         }
     }

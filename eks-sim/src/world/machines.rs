@@ -88,6 +88,24 @@ pub struct ServiceLoad {
     pub totals: Flow,
     /// Use of each live endpoint: one for all, or one for each zone.
     pub usage: Vec<Usage>,
+    /// Single requests since the last change of the load, in the exact mode.
+    pub requests: Option<Box<RequestWindow>>,
+}
+
+/// What became of single requests between two changes of the load.
+#[derive(Clone, Debug, Default)]
+pub struct RequestWindow {
+    /// Nanoseconds from the first attempt to the answer of each request from outside that ended
+    /// well.
+    pub answers: Vec<u64>,
+    /// Requests from outside that ended badly.
+    pub failed: u64,
+    /// Requests that are here now, those that wait for their calls included.
+    pub present: u32,
+    /// Time integral of the number in the queues, from the start on.
+    pub present_nanos: u128,
+    /// Time that all requests have spent in the queues, from the start on.
+    pub stayed_nanos: u128,
 }
 
 /// Time in the system of the requests of an interval, calls included, in seconds.
@@ -163,6 +181,8 @@ pub struct Machines {
     pub machines: IdVec<Node, Machine>,
     /// Load by Service.
     pub load: IdVec<ServiceModel, ServiceLoad>,
+    /// Attempts of single requests so far, in the exact mode.
+    pub attempts: u64,
 }
 
 impl Machines {

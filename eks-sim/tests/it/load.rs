@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A Deployment with its Service; each pod has one core.
-fn app(name: &str, replicas: u32, cpu_request: &str, service: &str) -> String {
+pub(crate) fn app(name: &str, replicas: u32, cpu_request: &str, service: &str) -> String {
     format!(
         "apiVersion: apps/v1
 kind: Deployment

@@ -31,6 +31,8 @@ pub(super) struct LatencyMixture {
     /// Σ requests and Σ requests × mean.
     requests: f64,
     seconds: f64,
+    /// Nanoseconds of single requests.
+    single: Histogram,
 }
 
 impl LatencyMixture {
@@ -50,6 +52,13 @@ impl LatencyMixture {
         }
     }
 
+    /// Adds a single request that took this long.
+    pub(super) fn record_one(&mut self, nanos: u64) {
+        self.requests += 1.0;
+        self.seconds += nanos as f64 / 1e9;
+        self.single.record_many(nanos, UNIT as u64);
+    }
+
     fn record_part(&mut self, mean: f64, sd: f64, requests: f64) {
         let variation = if mean > 0.0 { (sd / mean).min(MOST_VARIATION) } else { 0.0 };
         let shape = (variation * SHAPES).round() as u32;
@@ -58,7 +67,7 @@ impl LatencyMixture {
 
     /// The distribution of all requests, in nanoseconds.
     pub(super) fn histogram(&self) -> Histogram {
-        let mut histogram = Histogram::new();
+        let mut histogram = self.single.clone();
         let mut shapes: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
         for (&(bits, shape), requests) in &self.parts {
             let mean = f64::from_bits((bits << DROPPED) | (1 << (DROPPED - 1)));

@@ -1,6 +1,7 @@
 //! The analytical checks A1 to A9, for the closed forms, the exact and the fluid queue.
 
-use super::exact::{ExactQueue, ExactTotals, Outcome, simulate_exact};
+use super::exact::{ExactQueue, Outcome, simulate_exact};
+use super::request_queue::QueueTotals;
 use super::queueing::{Latency, Service, erlang_b, erlang_c, wait_quantile};
 use super::*;
 use crate::units::math::{ln, sqrt};
@@ -161,9 +162,9 @@ fn run(
     (times, mean): (ServiceTimes, f64),
     millions: f64,
     of: impl Fn(Outcome) -> f64,
-) -> (Batches, ExactTotals) {
-    let requests = (millions * 1e6 / (RELAXED * RELAXED)) as u64;
-    let mut batches = Batches::new(requests);
+) -> (Batches, QueueTotals) {
+    let requests = (millions * 1e6 / (RELAXED * RELAXED)) as u32;
+    let mut batches = Batches::new(requests.into());
     let mut arrivals = Xoshiro256PlusPlus::seed_from_u64(20);
     let mut services = Xoshiro256PlusPlus::seed_from_u64(21);
     let totals = simulate_exact(
@@ -173,10 +174,9 @@ fn run(
         |_| times.draw(mean, &mut services),
         |_, outcome| batches.add(of(outcome)),
     );
-    assert_eq!(totals.served + totals.dropped, requests);
-    // A8: Little's law, both sides from the same events.
-    let little = totals.present_seconds / totals.latency_seconds;
-    assert!((little - 1.0).abs() < 1e-9, "A8: {little}");
+    assert_eq!(totals.served + totals.dropped, u64::from(requests));
+    // A8: Little's law, both sides from the same events, in whole nanoseconds.
+    assert_eq!(totals.present_nanos, totals.stayed_nanos, "A8");
     (batches, totals)
 }
 
@@ -189,11 +189,11 @@ fn in_system(outcome: Outcome) -> f64 {
 }
 
 fn fifo(workers: u32) -> ExactQueue {
-    ExactQueue { workers, discipline: Discipline::Fifo, queue_bound: None }
+    ExactQueue { workers, discipline: Discipline::Fifo, queue_bound: None, timeout: None }
 }
 
 fn sharing(workers: u32) -> ExactQueue {
-    ExactQueue { workers, discipline: Discipline::ProcessorSharing, queue_bound: None }
+    ExactQueue { discipline: Discipline::ProcessorSharing, ..fifo(workers) }
 }
 
 use ServiceTimes::{Deterministic, Exponential, Hyper};
@@ -355,13 +355,13 @@ fn fluid_agrees_with_single_requests_through_an_overload() {
                 arrivals.push(t);
             }
         }
-        let gap = |k: u64| {
+        let gap = |k: u32| {
             let before = k.checked_sub(1).map_or(0.0, |k| arrivals[k as usize]);
             arrivals[k as usize] - before
         };
         let service = |_| Exponential.draw(0.1, &mut rng);
-        let totals = simulate_exact(&fifo(1), arrivals.len() as u64, gap, service, |_, _| ());
-        sum += totals.latency_seconds;
+        let totals = simulate_exact(&fifo(1), arrivals.len() as u32, gap, service, |_, _| ());
+        sum += totals.stayed_nanos as f64 / 1e9;
         count += totals.served as f64;
     }
     let exact = sum / count;
@@ -376,7 +376,7 @@ fn latency_quantiles_agree_with_single_requests() {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(9);
             let mut other = Xoshiro256PlusPlus::seed_from_u64(10);
             simulate_exact(
-                &ExactQueue { workers: c, discipline, queue_bound: None },
+                &ExactQueue { discipline, ..fifo(c) },
                 200_000,
                 |_| -ln(unit(&mut rng)) / rate,
                 |_| Exponential.draw(1.0 / mu, &mut other),
