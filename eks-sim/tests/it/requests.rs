@@ -38,7 +38,8 @@ fn smoke() {
     let begin = std::time::Instant::now();
     sim.run(&mut ());
     println!("{} events in {:?}", sim.events(), begin.elapsed());
-    let load = &sim.world().machines.load[eks_sim::units::Id::new(0)];
+    let web = model.services.iter().find(|(_, s)| s.name == "web").expect("a Service").0;
+    let load = &sim.world().machines.load[web];
     println!("{:?}", load.totals);
     let w = load.requests.as_ref().unwrap();
     assert_eq!(w.present_nanos, w.stayed_nanos);

@@ -44,10 +44,10 @@ pub enum Outcome {
 /// departure.
 pub fn simulate_exact(
     queue: &ExactQueue,
-    requests: u32,
-    mut gap: impl FnMut(u32) -> f64,
-    mut service: impl FnMut(u32) -> f64,
-    mut observe: impl FnMut(u32, Outcome),
+    requests: u64,
+    mut gap: impl FnMut(u64) -> f64,
+    mut service: impl FnMut(u64) -> f64,
+    mut observe: impl FnMut(u64, Outcome),
 ) -> QueueTotals {
     let workers = f64::from(queue.workers.max(1));
     let mut state = RequestQueue::new(queue.discipline);
@@ -75,7 +75,7 @@ pub fn simulate_exact(
     }
 }
 
-fn leave_until(queue: &mut RequestQueue, until: SimTime, observe: &mut impl FnMut(u32, Outcome)) {
+fn leave_until(queue: &mut RequestQueue<u64>, until: SimTime, observe: &mut impl FnMut(u64, Outcome)) {
     while let Some(Left { token, arrived, started, served }) = queue.pop(until) {
         if served {
             let in_system = queue.now().since(arrived).secs_f64();

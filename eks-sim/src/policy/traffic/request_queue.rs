@@ -34,9 +34,9 @@ pub fn draw_work(cv: f64, uniform: f64) -> f64 {
 
 /// A request that left the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Left<K> {
     /// What the request was called when it came.
-    pub token: u32,
+    pub token: K,
     /// When it came.
     pub arrived: SimTime,
     /// When a worker took it; when it came, under sharing.
@@ -82,36 +82,36 @@ impl QueueTotals {
 
 /// A request in work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Working {
+struct Working<K> {
     /// Virtual time at which it is done.
     ends: OrderedFloat<f64>,
     /// Order of arrival, which breaks ties.
     serial: u64,
-    token: u32,
+    token: K,
     arrived: SimTime,
     started: SimTime,
 }
 
 /// A request that waits for a worker.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+struct Waiting<K> {
     serial: u64,
-    token: u32,
+    token: K,
     arrived: SimTime,
     work: f64,
 }
 
 /// A request under sharing that may give up: its work is forgotten, not searched for.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
-    token: u32,
+struct Patience<K> {
+    token: K,
     arrived: SimTime,
     present: bool,
 }
 
-/// The queue of a service, request by request.
+/// The queue of a service, request by request; `K` is what its user calls a request.
 #[derive(Clone, Debug)]
-pub struct RequestQueue {
+pub struct RequestQueue<K> {
     discipline: Discipline,
     timeout: Option<Span>,
     /// Most requests waiting (under sharing: present in excess of the workers).
@@ -120,10 +120,10 @@ pub struct RequestQueue {
     now: SimTime,
     /// Service that each request in work has had, in services of mean length.
     virtual_time: f64,
-    working: BinaryHeap<Reverse<Working>>,
-    waiting: VecDeque<Waiting>,
+    working: BinaryHeap<Reverse<Working<K>>>,
+    waiting: VecDeque<Waiting<K>>,
     /// Under sharing with a timeout: requests in order of arrival, the first with this serial.
-    patience: VecDeque<Patience>,
+    patience: VecDeque<Patience<K>>,
     first: u64,
     serial: u64,
     /// Requests in work; the heap may hold others that gave up.
@@ -133,7 +133,7 @@ pub struct RequestQueue {
     totals: QueueTotals,
 }
 
-impl RequestQueue {
+impl<K: Copy + Ord> RequestQueue<K> {
     /// An empty queue without workers, bound or timeout.
     #[must_use]
     pub fn new(discipline: Discipline) -> Self {
@@ -235,7 +235,7 @@ impl RequestQueue {
     }
 
     /// A request comes that needs `work` services of mean length. Returns whether it is accepted.
-    pub fn offer(&mut self, now: SimTime, token: u32, work: f64) -> bool {
+    pub fn offer(&mut self, now: SimTime, token: K, work: f64) -> bool {
         self.advance(now);
         self.totals.arrived += 1;
         if f64::from(self.present()) + 1.0 > self.capacity.workers.ceil() + self.bound {
@@ -259,7 +259,7 @@ impl RequestQueue {
         true
     }
 
-    fn begin(&mut self, request: Waiting) {
+    fn begin(&mut self, request: Waiting<K>) {
         if self.in_work == 0 {
             // Small numbers lose no precision in long runs; whoever gave up is forgotten.
             self.virtual_time = 0.0;
@@ -317,7 +317,7 @@ impl RequestQueue {
     }
 
     /// A request that leaves by `now`, the earliest first. To be asked until there is none.
-    pub fn pop(&mut self, now: SimTime) -> Option<Left> {
+    pub fn pop(&mut self, now: SimTime) -> Option<Left<K>> {
         let (end, timeout) = (self.next_end(), self.next_timeout());
         if end.min(timeout) > now {
             self.advance(now);
@@ -330,7 +330,7 @@ impl RequestQueue {
         Some(left)
     }
 
-    fn pop_served(&mut self) -> Option<Left> {
+    fn pop_served(&mut self) -> Option<Left<K>> {
         let Reverse(done) = self.working.pop()?;
         // Without the rounding of its end to a nanosecond.
         self.virtual_time = self.virtual_time.max(done.ends.0);
@@ -342,7 +342,7 @@ impl RequestQueue {
         Some(Left { token, arrived, started, served: true })
     }
 
-    fn pop_impatient(&mut self) -> Option<Left> {
+    fn pop_impatient(&mut self) -> Option<Left<K>> {
         self.totals.timed_out += 1;
         if let Some(gone) = self.waiting.pop_front() {
             let Waiting { token, arrived, .. } = gone;
@@ -365,9 +365,9 @@ impl RequestQueue {
     }
 
     /// All requests are lost; their names.
-    pub fn lose_all(&mut self, now: SimTime) -> Vec<u32> {
+    pub fn lose_all(&mut self, now: SimTime) -> Vec<K> {
         self.advance(now);
-        let mut lost: Vec<(u64, u32, SimTime)> = Vec::new();
+        let mut lost: Vec<(u64, K, SimTime)> = Vec::new();
         while self.in_work > 0 {
             self.forget();
             let Some(Reverse(w)) = self.working.pop() else { break };

@@ -71,7 +71,7 @@ struct Lane {
     pod: Option<PodId>,
     /// The pod is no endpoint any more; what is in the queue is finished.
     leaving: bool,
-    queue: RequestQueue,
+    queue: RequestQueue<u32>,
     scheduled: SimTime,
 }
 
