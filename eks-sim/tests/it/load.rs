@@ -5,6 +5,7 @@ use eks_sim::observe::metrics::columns;
 use eks_sim::observe::outcome::Outcome;
 use eks_sim::study::{Replicate, run::ModelStudy};
 use eks_sim::units::SimTime;
+use eks_sim::world::lower::LowerError;
 use eks_sim::world::{Change, Model};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -41,6 +42,18 @@ spec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]{service}}}
 
 /// The model of manifests and the body of a scenario.
 pub(crate) fn model(name: &str, manifests: &str, spec: &str) -> Arc<Model> {
+    let built = build(name, manifests, spec);
+    Arc::new(built.0.unwrap_or_else(|| panic!("{:?}", built.1)))
+}
+
+/// Why a scenario is refused: path, message and mend of each mistake.
+pub(crate) fn refused(name: &str, manifests: &str, spec: &str) -> String {
+    let (model, errors) = build(name, manifests, spec);
+    assert!(model.is_none(), "accepted: {spec}");
+    errors.iter().map(|e| format!("{}: {}; {}\n", e.path, e.message, e.help)).collect()
+}
+
+fn build(name: &str, manifests: &str, spec: &str) -> (Option<Model>, Vec<LowerError>) {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).expect("a folder for the test");
     std::fs::write(folder.join("app.yaml"), manifests).expect("a file for the test");
@@ -56,8 +69,7 @@ spec:
     );
     let loaded = eks_sim::spec::load_scenario_text("test", &text, &folder, &[])
         .unwrap_or_else(|d| panic!("{}", d.render()));
-    let built = eks_sim::world::lower::build(&loaded.scenario, &loaded.manifests, &loaded.base);
-    Arc::new(built.0.unwrap_or_else(|| panic!("{:?}", built.1)))
+    eks_sim::world::lower::build(&loaded.scenario, &loaded.manifests, &loaded.base)
 }
 
 fn value(outcome: &Outcome, name: &str) -> f64 {

@@ -7,6 +7,7 @@ mod exercises;
 mod golden;
 mod invariants;
 mod load;
+mod rates;
 mod requests;
 mod rig;
 mod spec_broken;

@@ -116,6 +116,8 @@ struct Lane {
     /// Equal queues that this one stands for.
     scale: f64,
     arriving: f64,
+    /// Of these, those a second that are sent to endpoints that do not work.
+    refused: f64,
     served: f64,
     success: f64,
 }
@@ -295,6 +297,7 @@ impl Lane {
             cores: 0,
             scale: 1.0,
             arriving: 0.0,
+            refused: 0.0,
             served: 0.0,
             success: 1.0,
         }

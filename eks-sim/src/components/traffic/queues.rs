@@ -115,14 +115,15 @@ impl State {
             let outside = lane.outside(traffic);
             if seconds > 0.0 && flow.served > 0.0 {
                 let served = flow.served * lane.scale;
-                mean += flow.present_seconds * lane.scale + outside * served;
+                let present = (flow.present_seconds - flow.impatient_seconds).max(0.0);
+                mean += present * lane.scale + outside * served;
                 variance += latency.sd * latency.sd * served;
                 let rate = flow.served / seconds;
                 drift += 0.5 * (lane.queue.backlog() - before) / rate * served;
             }
             scale(&mut flow, lane.scale);
             // What was sent to endpoints that do not work is lost.
-            let lost = lane.arriving * (1.0 - lane.alive_share()) * seconds;
+            let lost = lane.refused * seconds;
             flow.arrived += lost;
             flow.dropped += lost;
             all.add(&flow);
@@ -157,6 +158,7 @@ impl State {
             let mut gave_up = lane.queue.change(lane.arriving * share / lane.scale, capacity);
             scale(&mut gave_up, lane.scale);
             self.totals.add(&gave_up);
+            lane.refused = lane.arriving * (1.0 - share);
             lane.success = share * (1.0 - lane.queue.loss());
             lane.served = lane.queue.served_rate() * lane.scale;
             served += lane.served;
@@ -223,6 +225,7 @@ fn scale(flow: &mut Flow, factor: f64) {
     flow.timed_out *= factor;
     flow.present_seconds *= factor;
     flow.busy_seconds *= factor;
+    flow.impatient_seconds *= factor;
 }
 
 /// Sums up what reaches a Service, repetitions included, and spreads it over its queues.
@@ -288,7 +291,10 @@ fn pass_back(id: Id<ServiceModel>, states: &mut IdVec<ServiceModel, State>, mode
         latency += call.per_request * (called.latency + attempts.pause);
         past.mean += call.per_request * (called.past.mean + attempts.pause);
         past.drift += call.per_request * called.past.drift;
-        variance += call.per_request * called.past.sd * called.past.sd;
+        // Of 1.3 calls, one is always made and the other for three requests in ten.
+        let sometimes = call.per_request - call.per_request.floor();
+        variance += call.per_request * called.past.sd * called.past.sd
+            + sometimes * (1.0 - sometimes) * called.past.mean * called.past.mean;
     }
     past.sd = sqrt(variance);
     let state = &mut states[id];

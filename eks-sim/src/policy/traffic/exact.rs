@@ -75,7 +75,11 @@ pub fn simulate_exact(
     }
 }
 
-fn leave_until(queue: &mut RequestQueue<u64>, until: SimTime, observe: &mut impl FnMut(u64, Outcome)) {
+fn leave_until(
+    queue: &mut RequestQueue<u64>,
+    until: SimTime,
+    observe: &mut impl FnMut(u64, Outcome),
+) {
     while let Some(Left { token, arrived, started, served }) = queue.pop(until) {
         if served {
             let in_system = queue.now().since(arrived).secs_f64();

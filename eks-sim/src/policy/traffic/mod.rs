@@ -10,6 +10,8 @@ pub mod noise;
 pub mod queueing;
 pub mod rate;
 pub mod request_queue;
+#[cfg(test)]
+mod request_queue_tests;
 pub mod retry;
 pub mod sharing_queue;
 #[cfg(test)]

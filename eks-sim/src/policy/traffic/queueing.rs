@@ -158,8 +158,7 @@ impl Latency {
     /// others is `delay` seconds.
     ///
     /// Mean: exact where [`SteadyState`] is. Spread: exact for first come, first served with
-    /// exponential service, and for sharing of one worker with exponential service
-    /// (cv² = (2 + ρ)/(2 − ρ), where ρ is the share of the time that is delay by others); an
+    /// exponential service, and for sharing of one worker with exponential service; an
     /// approximation elsewhere.
     #[must_use]
     pub fn new(discipline: Discipline, service: Service, waiting_share: f64, delay: f64) -> Self {
@@ -171,13 +170,21 @@ impl Latency {
                 own * own + delay * (2.0 * conditional - delay)
             }
             Discipline::Fifo => own * own,
-            Discipline::ProcessorSharing => {
-                let share = if mean > 0.0 { delay / mean } else { 0.0 };
-                let sharing = (2.0 + share) / (2.0 - share);
-                mean * mean * sharing * service.cv * service.cv
-            }
+            Discipline::ProcessorSharing => sharing_variance(service, delay),
         };
         Self { mean, sd: sqrt(variance.max(0.0)) }
+    }
+
+    /// The share of requests that take longer than `seconds`, by the distribution of
+    /// [`Self::quantile`].
+    #[must_use]
+    pub fn above(&self, seconds: f64) -> f64 {
+        // Far away there is nothing worth the work.
+        if self.mean <= 0.0 || self.sd <= 0.0 || seconds > self.mean + 40.0 * self.sd {
+            return if self.mean > seconds { 1.0 } else { 0.0 };
+        }
+        let shape = (self.mean / self.sd) * (self.mean / self.sd);
+        gamma_pq(shape, seconds * shape / self.mean).1
     }
 
     /// The latency that a share `p` of requests does not exceed, by a gamma distribution of the
@@ -192,6 +199,28 @@ impl Latency {
         let shape = 1.0 / (cv * cv);
         self.mean / shape * gamma_quantile(shape, p.clamp(0.0, 1.0 - 1e-12))
     }
+}
+
+/// Variance of the time in system under sharing.
+///
+/// Yashkov (1983): a request of size x takes x/(1 − ρ) with the variance
+/// 2/(1 − ρ)² ∫₀ˣ (x − u)(1 − R(u)) du, where R is the distribution of the wait under first come,
+/// first served. Here ρ is the share of the time that is delay by others, 1 − R(u) is ρ exp(−u/η)
+/// with the mean of Pollaczek and Khinchine, and x has a gamma distribution: exact for exponential
+/// service of one worker, (2 + ρ)/(2 − ρ) times the squared mean.
+fn sharing_variance(service: Service, delay: f64) -> f64 {
+    let Service { mean: s, cv } = service;
+    if s <= 0.0 {
+        return 0.0;
+    }
+    let stretch = (s + delay) / s;
+    let busy = delay / (s + delay);
+    let square = cv * cv;
+    let decay = 0.5 * s * (1.0 + square) * stretch;
+    // Laplace transform of the size at 1/decay.
+    let kept =
+        if square < 1e-9 { exp(-s / decay) } else { pow(1.0 + s * square / decay, -1.0 / square) };
+    stretch * stretch * (s * s * square + 2.0 * busy * (s * decay - decay * decay * (1.0 - kept)))
 }
 
 /// Waiting time of first come, first served with exponential service that a share `p` of requests

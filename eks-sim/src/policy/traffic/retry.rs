@@ -165,8 +165,7 @@ mod tests {
     fn pauses_double_up_to_their_bound() {
         let backoff = Span::from_millis(25);
         let policy = RetryPolicy { backoff, backoff_max: backoff * 10, ..policy(5) };
-        let longest: Vec<u64> =
-            (1..=5).map(|n| policy.longest(n).nanos() / 1_000_000).collect();
+        let longest: Vec<u64> = (1..=5).map(|n| policy.longest(n).nanos() / 1_000_000).collect();
         assert_eq!(longest, [25, 75, 175, 250, 250]);
         assert_eq!(policy.pause(2, 0.5), Span::from_secs_f64(0.0375));
         // Half of the requests succeed at once, a quarter after 12.5 ms, an eighth after 50 ms.
@@ -194,9 +193,8 @@ mod tests {
         let taken = (0..10).filter(|_| tokens.withdraw(&budget, now)).count();
         assert!((1..=2).contains(&taken), "{taken}");
         let budget = RetryBudget { ratio: 0.0, per_second: 10.0 };
-        let taken = (0..200)
-            .filter(|n| tokens.withdraw(&budget, SimTime::from_secs(100 + n / 10)))
-            .count();
+        let taken =
+            (0..200).filter(|n| tokens.withdraw(&budget, SimTime::from_secs(100 + n / 10))).count();
         assert!((190..=200).contains(&taken), "a hundred in store, then ten a second: {taken}");
     }
 }

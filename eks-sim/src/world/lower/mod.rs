@@ -8,6 +8,7 @@ mod admission;
 mod cluster;
 mod faults;
 mod karpenter;
+mod mesh;
 mod metrics;
 mod objects;
 mod pods;
@@ -152,7 +153,9 @@ fn lower(
     objects::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
+    mesh::check(scenario, minor_version, errors);
     traffic::lower(scenario, folder, &mut model, errors);
+    mesh::slow_down(scenario, &mut model);
     metrics::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     trace::lower(scenario, folder, &mut model, errors);

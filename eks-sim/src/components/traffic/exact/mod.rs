@@ -19,8 +19,8 @@ use crate::policy::traffic::retry::Tokens;
 use crate::policy::traffic::{Capacity, RequestQueue};
 use crate::units::math::ln;
 use crate::units::{Id, IdVec, SimTime, Span};
-use crate::world::model::{Model, ServiceModel, TrafficModel};
 use crate::world::PodId;
+use crate::world::model::{Model, ServiceModel, TrafficModel};
 use requests::{Requests, Step};
 
 /// Rates, use and latencies are published this often.
@@ -90,8 +90,7 @@ impl Exact {
                 entry.call_tokens = vec![Tokens::default(); traffic.calls.len()];
                 let zones = if traffic.zone_aware { model.zones.len().max(1) as u32 } else { 1 };
                 if !traffic.own_queues {
-                    entry.lanes =
-                        (0..zones).map(|z| all.new_lane(id, z, None, traffic)).collect();
+                    entry.lanes = (0..zones).map(|z| all.new_lane(id, z, None, traffic)).collect();
                 }
             }
             all.services.push(entry);
@@ -198,7 +197,8 @@ impl Exact {
         let old = core::mem::take(&mut self.services[id].lanes);
         let mut kept = Vec::with_capacity(state.endpoints.len());
         for endpoint in state.endpoints.iter().filter(|e| e.alive) {
-            let known = old.iter().copied().find(|&l| self.lanes[l as usize].pod == Some(endpoint.pod));
+            let known =
+                old.iter().copied().find(|&l| self.lanes[l as usize].pod == Some(endpoint.pod));
             let zone = endpoint.zone.raw();
             let lane =
                 known.unwrap_or_else(|| self.new_lane(id, zone, Some(endpoint.pod), traffic));

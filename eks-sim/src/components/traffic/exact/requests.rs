@@ -103,7 +103,13 @@ impl Exact {
     }
 
     /// It has waited for what is no work, or for its next attempt.
-    pub(in super::super) fn go_on(&mut self, slot: u32, again: bool, states: &States, cx: &mut Cx<'_>) {
+    pub(in super::super) fn go_on(
+        &mut self,
+        slot: u32,
+        again: bool,
+        states: &States,
+        cx: &mut Cx<'_>,
+    ) {
         self.steps.push(if again { Step::Attempt(slot) } else { Step::Call(slot) });
         self.run(states, cx);
     }

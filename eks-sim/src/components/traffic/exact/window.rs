@@ -76,7 +76,12 @@ impl Exact {
     }
 
     /// Publishes a Service.
-    pub(in super::super) fn publish(&mut self, id: Id<ServiceModel>, states: &States, cx: &mut Cx<'_>) {
+    pub(in super::super) fn publish(
+        &mut self,
+        id: Id<ServiceModel>,
+        states: &States,
+        cx: &mut Cx<'_>,
+    ) {
         let (now, model) = (cx.now(), cx.model());
         if model.services[id].traffic.is_none() {
             return;
@@ -154,5 +159,6 @@ fn flow(totals: &QueueTotals, refused: u64, now: SimTime) -> Flow {
         timed_out: totals.timed_out as f64,
         present_seconds: totals.present_nanos as f64 / 1e9,
         busy_seconds: totals.busy_seconds,
+        ..Flow::default()
     }
 }

@@ -206,10 +206,10 @@ fn retry(most: u32, spec: &RetrySpec, path: &str, errors: &mut Errors) -> RetryP
             "set `retries` to 1 or more",
         );
     }
-    let budget = spec.budget.as_ref().map(|b| RetryBudget {
-        ratio: b.ratio.get(),
-        per_second: b.min_per_second.get(),
-    });
+    let budget = spec
+        .budget
+        .as_ref()
+        .map(|b| RetryBudget { ratio: b.ratio.get(), per_second: b.min_per_second.get() });
     RetryPolicy { most: most.min(MOST_RETRIES), backoff: spec.backoff, backoff_max, budget }
 }
 

@@ -9,8 +9,7 @@ use std::path::Path;
 
 type Rows = Vec<(SimTime, f64)>;
 
-pub(super) const CSV_HELP: &str =
-    "give a CSV file with the columns time_s,rate or timestamp,value";
+pub(super) const CSV_HELP: &str = "give a CSV file with the columns time_s,rate or timestamp,value";
 pub(super) const PROMETHEUS_HELP: &str =
     "give the JSON answer of `/api/v1/query_range`, for example of `sum(rate(requests_total[1m]))`";
 pub(super) const COUNTS_HELP: &str =
@@ -93,8 +92,7 @@ impl Series {
 pub(super) fn prometheus(spec: &PrometheusSpec, folder: &Path) -> Result<Rows, String> {
     let path = folder.join(&spec.file);
     let name = path.display();
-    let text =
-        std::fs::read_to_string(&path).map_err(|e| format!("cannot read {name}: {e}"))?;
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("cannot read {name}: {e}"))?;
     let answer: Answer = serde_json::from_str(&text).map_err(|e| format!("{name}: {e}"))?;
     if answer.status != "success" {
         return Err(format!("{name} is the answer to a query that failed: {}", answer.error));
@@ -144,8 +142,7 @@ pub(super) fn counts(spec: &CountsSpec, folder: &Path, lasts: Span) -> Result<Ro
         return Err("the intervals have no length; set `every`, for example to 1m".to_owned());
     }
     let scale = scale(spec.scale)?;
-    let text =
-        std::fs::read_to_string(&path).map_err(|e| format!("cannot read {name}: {e}"))?;
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("cannot read {name}: {e}"))?;
     let end = spec.from + lasts;
     let (mut rows, mut at) = (Rows::new(), Span::ZERO);
     let seconds = spec.every.secs_f64();
