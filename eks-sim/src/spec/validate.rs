@@ -108,6 +108,7 @@ pub fn check(
             );
         }
     }
+    load(scenario, &mut c);
     traffic(scenario, manifests, &mut c);
     plan(scenario, &mut c);
 }
@@ -362,6 +363,16 @@ pub(super) fn service_of(text: &str) -> Option<(Option<&str>, &str)> {
     }
 }
 
+/// How requests are simulated, and what a mesh adds to them.
+fn load(scenario: &Scenario, c: &mut Checker<'_, '_>) {
+    if let Some(mode) = &scenario.spec.load.mode {
+        c.one_of("spec.load.mode", mode, &["fluid", "exact"]);
+    }
+    if let Some(start) = scenario.spec.mesh.as_ref().and_then(|m| m.start.as_ref()) {
+        c.one_of("spec.mesh.start", start, &["before", "together"]);
+    }
+}
+
 fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) {
     for (i, traffic) in scenario.spec.traffic.iter().enumerate() {
         let at = format!("spec.traffic.{i}");
@@ -380,6 +391,9 @@ fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) 
         }
         if let Some(discipline) = &traffic.discipline {
             c.one_of(&format!("{at}.discipline"), discipline, &["processorSharing", "fifo"]);
+        }
+        if let Some(balancing) = &traffic.balancing {
+            c.one_of(&format!("{at}.balancing"), balancing, &["shared", "random"]);
         }
         let Some(rate) = &traffic.rate else { continue };
         let shapes = [

@@ -118,6 +118,33 @@ pub struct Passage {
     /// How far the mean of the instant moved away from `mean` by the end of the interval (and was
     /// on the other side at its beginning).
     pub drift: f64,
+    /// What some requests do and others do not, if that spreads them most.
+    pub branch: Branch,
+}
+
+/// A call that only some requests make: their times have two humps.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Branch {
+    /// Share of the requests that make it; 0 without a branch.
+    pub share: f64,
+    /// Seconds that it takes on average.
+    pub mean: f64,
+    /// Their standard deviation.
+    pub sd: f64,
+}
+
+impl Branch {
+    /// The variance that the choice adds.
+    #[must_use]
+    pub fn between(&self) -> f64 {
+        self.share * (1.0 - self.share) * self.mean * self.mean
+    }
+
+    /// The variance of requests that do not make the call, by that of all.
+    #[must_use]
+    pub fn without(&self, variance: f64) -> f64 {
+        (variance - self.between() - self.share * self.sd * self.sd).max(0.0)
+    }
 }
 
 /// What a live endpoint uses for requests.

@@ -3,6 +3,7 @@
 use eks_sim::engine::{Observer, Sim, View};
 use eks_sim::observe::metrics::columns;
 use eks_sim::observe::outcome::Outcome;
+use eks_sim::spec::{Diagnostics, Loaded};
 use eks_sim::study::{Replicate, run::ModelStudy};
 use eks_sim::units::SimTime;
 use eks_sim::world::lower::LowerError;
@@ -42,18 +43,26 @@ spec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]{service}}}
 
 /// The model of manifests and the body of a scenario.
 pub(crate) fn model(name: &str, manifests: &str, spec: &str) -> Arc<Model> {
-    let built = build(name, manifests, spec);
+    let loaded = load(name, manifests, spec).unwrap_or_else(|d| panic!("{}", d.render()));
+    let built = build(&loaded);
     Arc::new(built.0.unwrap_or_else(|| panic!("{:?}", built.1)))
 }
 
 /// Why a scenario is refused: path, message and mend of each mistake.
 pub(crate) fn refused(name: &str, manifests: &str, spec: &str) -> String {
-    let (model, errors) = build(name, manifests, spec);
+    let (model, errors) = match load(name, manifests, spec) {
+        Ok(loaded) => build(&loaded),
+        Err(diagnostics) => return diagnostics.render(),
+    };
     assert!(model.is_none(), "accepted: {spec}");
     errors.iter().map(|e| format!("{}: {}; {}\n", e.path, e.message, e.help)).collect()
 }
 
-fn build(name: &str, manifests: &str, spec: &str) -> (Option<Model>, Vec<LowerError>) {
+fn build(loaded: &Loaded) -> (Option<Model>, Vec<LowerError>) {
+    eks_sim::world::lower::build(&loaded.scenario, &loaded.manifests, &loaded.base)
+}
+
+fn load(name: &str, manifests: &str, spec: &str) -> Result<Loaded, Diagnostics> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).expect("a folder for the test");
     std::fs::write(folder.join("app.yaml"), manifests).expect("a file for the test");
@@ -67,9 +76,7 @@ spec:
     nodeGroups: [{{name: main, instanceTypes: [m6i.4xlarge], minSize: 3, maxSize: 3, desiredSize: 3}}]
 {spec}"
     );
-    let loaded = eks_sim::spec::load_scenario_text("test", &text, &folder, &[])
-        .unwrap_or_else(|d| panic!("{}", d.render()));
-    eks_sim::world::lower::build(&loaded.scenario, &loaded.manifests, &loaded.base)
+    eks_sim::spec::load_scenario_text("test", &text, &folder, &[])
 }
 
 fn value(outcome: &Outcome, name: &str) -> f64 {

@@ -301,7 +301,7 @@ fn a_mesh_costs_requests_time_and_start() {
         let spec = format!("  duration: 5m\n  mesh: {{{mesh}}}\n");
         refused("mesh", &app("web", 1, "1", ""), &spec)
     };
-    assert!(no("start: first").contains("mesh.start: `first`"));
+    assert!(no("start: first").contains("test:9:17: error[E0304]: `spec.mesh.start`"));
     assert!(no("cpu: 2, cpuLimit: 1").contains("mesh.cpuLimit"));
     assert!(no("namespaces: ['*']").contains("mesh.namespaces[0]"));
 }

@@ -6,7 +6,7 @@ use crate::engine::Cx;
 use crate::policy::traffic::{Capacity, Flow};
 use crate::units::math::{pow, sqrt};
 use crate::units::{Id, IdVec, SimTime, Span};
-use crate::world::machines::Passage;
+use crate::world::machines::{Branch, Passage};
 use crate::world::model::{ServiceModel, TrafficModel};
 use crate::world::{Change, Model};
 
@@ -131,8 +131,12 @@ impl State {
         all.seconds = seconds;
         if seconds > 0.0 {
             let served = all.served.max(f64::MIN_POSITIVE);
-            self.own_past =
-                Passage { mean: mean / served, sd: sqrt(variance / served), drift: drift / served };
+            self.own_past = Passage {
+                mean: mean / served,
+                sd: sqrt(variance / served),
+                drift: drift / served,
+                ..Passage::default()
+            };
         }
         self.totals.add(&all);
     }
@@ -292,9 +296,12 @@ fn pass_back(id: Id<ServiceModel>, states: &mut IdVec<ServiceModel, State>, mode
         past.mean += call.per_request * (called.past.mean + attempts.pause);
         past.drift += call.per_request * called.past.drift;
         // Of 1.3 calls, one is always made and the other for three requests in ten.
-        let sometimes = call.per_request - call.per_request.floor();
-        variance += call.per_request * called.past.sd * called.past.sd
-            + sometimes * (1.0 - sometimes) * called.past.mean * called.past.mean;
+        let share = call.per_request - call.per_request.floor();
+        let branch = Branch { share, mean: called.past.mean, sd: called.past.sd };
+        variance += call.per_request * called.past.sd * called.past.sd + branch.between();
+        if branch.between() > past.branch.between() {
+            past.branch = branch;
+        }
     }
     past.sd = sqrt(variance);
     let state = &mut states[id];

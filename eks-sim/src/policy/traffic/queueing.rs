@@ -5,7 +5,7 @@
 //! Differences: none for exponential service; see [`SteadyState`] for what is approximate.
 
 use crate::units::math::{exp, ln, ln_gamma, pow, sqrt};
-use crate::units::special::{gamma_pq, gamma_quantile};
+use crate::units::special::{gamma_pq, gamma_quantile, normal_quantile};
 
 /// Workers up to which Erlang's recursion is used instead of the incomplete gamma function.
 const RECURSION: f64 = 256.0;
@@ -175,8 +175,8 @@ impl Latency {
         Self { mean, sd: sqrt(variance.max(0.0)) }
     }
 
-    /// The share of requests that take longer than `seconds`, by the distribution of
-    /// [`Self::quantile`].
+    /// The share of requests that take longer than `seconds`, by a gamma distribution of the same
+    /// mean and spread.
     #[must_use]
     pub fn above(&self, seconds: f64) -> f64 {
         // Far away there is nothing worth the work.
@@ -187,17 +187,23 @@ impl Latency {
         gamma_pq(shape, seconds * shape / self.mean).1
     }
 
-    /// The latency that a share `p` of requests does not exceed, by a gamma distribution of the
-    /// same mean and spread: exact for the time in system of M/M/1, first come, first served;
-    /// elsewhere within 20 % in the tests.
+    /// The latency that a share `p` of requests does not exceed, by a distribution of the same mean
+    /// and spread: gamma, or log-normal where the spread exceeds the mean. Exact for the time in
+    /// system of M/M/1, first come, first served; elsewhere within 20 % in the tests.
     #[must_use]
     pub fn quantile(&self, p: f64) -> f64 {
         let cv = if self.mean > 0.0 { self.sd / self.mean } else { 0.0 };
+        let p = p.clamp(0.0, 1.0 - 1e-12);
         if cv < 0.01 {
             return self.mean;
         }
+        if cv > 1.0 {
+            let square = ln(1.0 + cv * cv);
+            let score = if p > 0.0 { normal_quantile(p) } else { f64::NEG_INFINITY };
+            return self.mean * exp(sqrt(square) * score - 0.5 * square);
+        }
         let shape = 1.0 / (cv * cv);
-        self.mean / shape * gamma_quantile(shape, p.clamp(0.0, 1.0 - 1e-12))
+        self.mean / shape * gamma_quantile(shape, p)
     }
 }
 

@@ -110,7 +110,8 @@ impl Exact {
                 let mean = seen.seconds / seen.well as f64;
                 let variance = (seen.squares / seen.well as f64 - mean * mean).max(0.0);
                 load.latency = mean;
-                load.past = Passage { mean, sd: crate::units::math::sqrt(variance), drift: 0.0 };
+                load.past =
+                    Passage { mean, sd: crate::units::math::sqrt(variance), ..Passage::default() };
             }
             (seen.well, seen.seconds, seen.squares) = (0, 0.0, 0.0);
             (seen.served, seen.since) = (totals.served, now);
