@@ -20,7 +20,7 @@ struct Uniforms(u64);
 
 impl Uniforms {
     /// A number strictly between 0 and 1.
-    fn next(&mut self) -> f64 {
+    fn draw(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let word = eks_sim::units::key::mix64(self.0);
         ((word >> 11) | 1) as f64 * (1.0 / 9_007_199_254_740_992.0)
@@ -40,11 +40,11 @@ impl Service {
     fn draw(self, uniforms: &mut Uniforms) -> f64 {
         match self {
             Self::Constant => 1.0,
-            Self::Exponential => -ln(uniforms.next()),
+            Self::Exponential => -ln(uniforms.draw()),
             Self::Hyper => {
                 let p = 0.5 * (1.0 + sqrt(0.6));
-                let share = if uniforms.next() < p { p } else { 1.0 - p };
-                -ln(uniforms.next()) / (2.0 * share)
+                let share = if uniforms.draw() < p { p } else { 1.0 - p };
+                -ln(uniforms.draw()) / (2.0 * share)
             }
         }
     }
@@ -122,7 +122,7 @@ impl Check {
             },
             requests,
             |k| {
-                let gap = -ln(arrivals.next());
+                let gap = -ln(arrivals.draw());
                 if let Some(p) = place(k) {
                     cell.borrow_mut()[p].gaps += gap - 1.0;
                 }

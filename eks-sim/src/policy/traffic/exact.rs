@@ -67,7 +67,7 @@ pub fn simulate_exact(
         }
     }
     loop {
-        let next = state.next();
+        let next = state.next_leaving();
         if next == SimTime::NEVER {
             return *state.totals();
         }

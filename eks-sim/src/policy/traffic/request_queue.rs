@@ -280,7 +280,7 @@ impl<K: Copy + Ord> RequestQueue<K> {
     }
 
     /// The next time at which a request leaves, if nothing else happens before.
-    pub fn next(&mut self) -> SimTime {
+    pub fn next_leaving(&mut self) -> SimTime {
         self.next_end().min(self.next_timeout())
     }
 

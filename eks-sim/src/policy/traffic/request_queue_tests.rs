@@ -37,7 +37,7 @@ fn first_come_first_served_and_sharing() {
     let mut shared = queue(ProcessorSharing, 1.0);
     assert!(shared.offer(ms(0), 1, 1.0) && shared.offer(ms(500), 2, 1.0));
     // The second half of 1 and the first half of 2 take a second together.
-    assert_eq!(shared.next(), ms(1500));
+    assert_eq!(shared.next_leaving(), ms(1500));
     assert_eq!(drain(&mut shared, ms(9000)), [(1, 1500, true), (2, 2000, true)]);
     // Two workers: nobody is slowed down by one other.
     let mut two = queue(ProcessorSharing, 2.0);
@@ -83,7 +83,7 @@ fn capacity_changes_in_the_middle() {
         let mut some = queue(discipline, 1.0);
         assert!(some.offer(ms(0), 1, 1.0) && some.offer(ms(0), 2, 1.0));
         some.set_capacity(ms(500), Capacity::default());
-        assert_eq!(some.next(), SimTime::NEVER);
+        assert_eq!(some.next_leaving(), SimTime::NEVER);
         some.set_capacity(ms(1500), Capacity { workers: 2.0, rate: 2.0 });
         let want = match discipline {
             Fifo => [(1, 2000, true), (2, 2500, true)],
@@ -167,7 +167,7 @@ proptest! {
             let ended = totals.served + totals.dropped + totals.timed_out;
             prop_assert_eq!(totals.arrived, ended + u64::from(queue.present()));
             prop_assert_eq!(totals.present_nanos, queue.stayed_nanos());
-            prop_assert!(queue.next() >= at);
+            prop_assert!(queue.next_leaving() >= at);
         }
         queue.set_capacity(at, Capacity { workers: 1.0, rate: 1.0 });
         left += drain(&mut queue, SimTime::NEVER).len() as u64;

@@ -80,7 +80,7 @@ impl Flow {
 /// A share of impatient requests that leaves the others no more room worth mentioning.
 const FEW: f64 = 1e-4;
 /// Rounds in which their share settles.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 8;
 
 /// The fluid queue of one service.
 #[derive(Clone, Debug, PartialEq)]

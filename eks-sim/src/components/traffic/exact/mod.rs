@@ -243,7 +243,7 @@ impl Exact {
     /// Wakes the queue when the next request leaves it. A notice that is too early does no harm.
     fn schedule(&mut self, lane: u32, cx: &mut Cx<'_>) {
         let row = &mut self.lanes[lane as usize];
-        let next = row.queue.next();
+        let next = row.queue.next_leaving();
         if next < row.scheduled {
             row.scheduled = next;
             cx.at(next, wake(Event::Leave(lane)));
