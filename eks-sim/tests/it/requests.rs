@@ -135,9 +135,9 @@ fn the_fluid_mode_is_within_three_percent_of_single_requests() {
         ] {
             let (f, e) = (value(&fluid, name), value(&single, name));
             write!(line, " {name} {f:.5}/{e:.5} {:+.2}%;", 100.0 * (f / e - 1.0)).expect("text");
-            if !name.contains("_p") {
-                assert!((f / e - 1.0).abs() < 0.03, "{line}\n{traffic}");
-            }
+            // Percentiles are those of a distribution that only has the right mean and spread.
+            let most = if name.contains("_p") { 0.16 } else { 0.03 };
+            assert!((f / e - 1.0).abs() < most, "{line}\n{traffic}");
         }
         // Throughput: requests answered a second.
         let answered = |o: &Outcome, seconds: f64| {
