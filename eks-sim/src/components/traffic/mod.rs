@@ -2,7 +2,7 @@
 //!
 //! Rates are piecewise constant; a queue is advanced only when a rate, an endpoint or a machine
 //! changes, or when a queue fills or empties. There is no event per request, unless the scenario
-//! asks for the [`exact`] mode. Services that call each other, directly or not, form a group; a
+//! asks for the exact mode. Services that call each other, directly or not, form a group; a
 //! change touches one group and no other.
 
 mod endpoints;
