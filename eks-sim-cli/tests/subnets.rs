@@ -24,7 +24,8 @@ fn the_answer_in_three_formats() {
     let path = scenario("webshop");
     let text = subnets(&path, &["--quiet"]);
     assert_eq!(text.status.code(), Some(0), "{}", err(&text));
-    for part in ["Subnets before any node", "how many fit", "Ways out for", "at the peak", "Assumed"]
+    for part in
+        ["Subnets before any node", "how many fit", "Ways out for", "at the peak", "Assumed"]
     {
         assert!(out(&text).contains(part), "{part}\n{}", out(&text));
     }
@@ -69,7 +70,10 @@ fn bad_input_is_refused_with_a_reason() {
     let file = folder.join("scenario.yaml");
     let head = "apiVersion: eks-sim/v1\nkind: Scenario\nmetadata: {name: bad}\nspec:\n";
     for (body, words) in [
-        ("  cluster: {network: {subnets: [{name: a, zone: us-east-1a, cidr: 10.9.9.9/24}]}}\n", "10.9.9.0/24"),
+        (
+            "  cluster: {network: {subnets: [{name: a, zone: us-east-1a, cidr: 10.9.9.9/24}]}}\n",
+            "10.9.9.0/24",
+        ),
         ("  cluster: {network: {subnets: [{name: a, zone: us-east-1a}]}}\n", "prefix"),
         ("  cluster: {nodeGroups: [{name: x, instanceTypes: [m5.huge]}]}\n", "m5.huge"),
         ("  cluster: {network: {vpcCidr: everything}}\n", "everything"),

@@ -203,6 +203,10 @@ fn addressed(pod: PodId, cx: &mut Cx<'_>) {
         let draw = engine::draws::key(&[key, 1, u64::from(i)]);
         at += cx.sample(&settings.init_container, Stream::ContainerStart, draw);
     }
+    for i in 0..t.sidecars {
+        let draw = engine::draws::key(&[key, 3, u64::from(i)]);
+        at += cx.sample(&settings.container_start, Stream::ContainerStart, draw);
+    }
     at += cx.sample(&settings.container_start, Stream::ContainerStart, key);
     cx.at(at, engine::Event::Kubelet(Event::Started(pod)));
 }

@@ -235,6 +235,9 @@ impl Sim {
         if self.events >= limits.events_per_run {
             return Some("events per run");
         }
+        if self.world.machines.attempts > limits.requests {
+            return Some("requests per run");
+        }
         (self.world.api.pods.len() > limits.pods).then_some("pods at once")
     }
 

@@ -548,7 +548,8 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
             let reason = if on { "StockoutBegan" } else { "StockoutEnded" };
             row("faults", "fault", format!("fault {i}"), reason, String::new())
         }
-        _ => karpenter::describe(now, change, v)
-            .or_else(|| network_events::describe(now, change, v)),
+        _ => {
+            karpenter::describe(now, change, v).or_else(|| network_events::describe(now, change, v))
+        }
     }
 }

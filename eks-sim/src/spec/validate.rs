@@ -110,6 +110,7 @@ pub fn check(
             );
         }
     }
+    load(scenario, &mut c);
     traffic(scenario, manifests, &mut c);
     plan(scenario, &mut c);
 }
@@ -252,6 +253,16 @@ pub(super) fn service_of(text: &str) -> Option<(Option<&str>, &str)> {
     }
 }
 
+/// How requests are simulated, and what a mesh adds to them.
+fn load(scenario: &Scenario, c: &mut Checker<'_, '_>) {
+    if let Some(mode) = &scenario.spec.load.mode {
+        c.one_of("spec.load.mode", mode, &["fluid", "exact"]);
+    }
+    if let Some(start) = scenario.spec.mesh.as_ref().and_then(|m| m.start.as_ref()) {
+        c.one_of("spec.mesh.start", start, &["before", "together"]);
+    }
+}
+
 fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) {
     for (i, traffic) in scenario.spec.traffic.iter().enumerate() {
         let at = format!("spec.traffic.{i}");
@@ -271,6 +282,9 @@ fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) 
         if let Some(discipline) = &traffic.discipline {
             c.one_of(&format!("{at}.discipline"), discipline, &["processorSharing", "fifo"]);
         }
+        if let Some(balancing) = &traffic.balancing {
+            c.one_of(&format!("{at}.balancing"), balancing, &["shared", "random"]);
+        }
         let Some(rate) = &traffic.rate else { continue };
         let shapes = [
             rate.constant.is_some(),
@@ -278,6 +292,8 @@ fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) 
             rate.ramp.is_some(),
             rate.diurnal.is_some(),
             rate.csv.is_some(),
+            rate.prometheus.is_some(),
+            rate.counts.is_some(),
         ];
         if shapes.iter().filter(|s| **s).count() != 1 {
             let message = "a rate has exactly one shape".to_owned();
@@ -285,7 +301,7 @@ fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) 
                 codes::ONE_OF,
                 &format!("{at}.rate"),
                 message,
-                "keep one of `constant`, `steps`, `ramp`, `diurnal` or `csv`",
+                "keep one of `constant`, `steps`, `ramp`, `diurnal`, `csv`, `prometheus` or `counts`",
             );
         }
     }

@@ -92,6 +92,24 @@ pub struct ServiceLoad {
     pub totals: Flow,
     /// Use of each live endpoint: one for all, or one for each zone.
     pub usage: Vec<Usage>,
+    /// Single requests since the last change of the load, in the exact mode.
+    pub requests: Option<Box<RequestWindow>>,
+}
+
+/// What became of single requests between two changes of the load.
+#[derive(Clone, Debug, Default)]
+pub struct RequestWindow {
+    /// Nanoseconds from the first attempt to the answer of each request from outside that ended
+    /// well.
+    pub answers: Vec<u64>,
+    /// Requests from outside that ended badly.
+    pub failed: u64,
+    /// Requests that are here now, those that wait for their calls included.
+    pub present: u32,
+    /// Time integral of the number in the queues, from the start on.
+    pub present_nanos: u128,
+    /// Time that all requests have spent in the queues, from the start on.
+    pub stayed_nanos: u128,
 }
 
 /// Time in the system of the requests of an interval, calls included, in seconds.
@@ -104,6 +122,33 @@ pub struct Passage {
     /// How far the mean of the instant moved away from `mean` by the end of the interval (and was
     /// on the other side at its beginning).
     pub drift: f64,
+    /// What some requests do and others do not, if that spreads them most.
+    pub branch: Branch,
+}
+
+/// A call that only some requests make: their times have two humps.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Branch {
+    /// Share of the requests that make it; 0 without a branch.
+    pub share: f64,
+    /// Seconds that it takes on average.
+    pub mean: f64,
+    /// Their standard deviation.
+    pub sd: f64,
+}
+
+impl Branch {
+    /// The variance that the choice adds.
+    #[must_use]
+    pub fn between(&self) -> f64 {
+        self.share * (1.0 - self.share) * self.mean * self.mean
+    }
+
+    /// The variance of requests that do not make the call, by that of all.
+    #[must_use]
+    pub fn without(&self, variance: f64) -> f64 {
+        (variance - self.between() - self.share * self.sd * self.sd).max(0.0)
+    }
 }
 
 /// What a live endpoint uses for requests.
@@ -167,6 +212,8 @@ pub struct Machines {
     pub machines: IdVec<Node, Machine>,
     /// Load by Service.
     pub load: IdVec<ServiceModel, ServiceLoad>,
+    /// Attempts of single requests so far, in the exact mode.
+    pub attempts: u64,
 }
 
 impl Machines {

@@ -10,6 +10,8 @@ mod invariants;
 mod karpenter;
 mod load;
 mod network;
+mod rates;
+mod requests;
 mod rig;
 mod spec_broken;
 mod spec_real;

@@ -3,10 +3,10 @@
 
 use super::{Event, State, Traffic, wake};
 use crate::engine::Cx;
-use crate::policy::traffic::{Attempts, Capacity, Flow};
+use crate::policy::traffic::{Capacity, Flow};
 use crate::units::math::{pow, sqrt};
 use crate::units::{Id, IdVec, SimTime, Span};
-use crate::world::machines::Passage;
+use crate::world::machines::{Branch, Passage};
 use crate::world::model::{ServiceModel, TrafficModel};
 use crate::world::{Change, Model};
 
@@ -26,7 +26,14 @@ impl Traffic {
     pub(super) fn work_out(&mut self, cx: &mut Cx<'_>) {
         while let Some(group) = self.touched.pop() {
             let members = core::mem::take(&mut self.groups[group as usize]);
-            self.work_out_group(&members, cx);
+            if let Some(exact) = &mut self.exact {
+                for &id in &members {
+                    exact.sync(id, &self.states, cx);
+                    exact.publish(id, &self.states, cx);
+                }
+            } else {
+                self.work_out_group(&members, cx);
+            }
             self.groups[group as usize] = members;
         }
     }
@@ -74,11 +81,15 @@ impl Traffic {
             let pods = f64::from(lane.alive.max(1));
             usage.pods = lane.alive;
             usage.memory = lane.served * state.latency / pods * traffic.memory.raw() as f64;
-            usage.set_cores(lane.served * traffic.cpu_seconds / pods, now, keep);
+            usage.set_cores(lane.served * lane.cpu_seconds() / pods, now, keep);
         }
         load.backlog = state.lanes.iter().map(|l| l.queue.waiting() * l.scale).sum();
         load.totals = state.totals;
-        let new = (state.external, state.arriving, state.served, state.success, state.latency);
+        // Clients outside see what their repetitions make of it.
+        let asked = traffic.retry.attempts(state.success, state.external);
+        state.past.mean += asked.pause;
+        let latency = state.latency + asked.pause;
+        let new = (state.external, state.arriving, state.served, asked.success, latency);
         let old = (load.external, load.offered, load.served, load.success, load.latency);
         let moved = new != old || load.past != state.past || load.cross_zone != state.cross_zone;
         (load.external, load.offered, load.served, load.success, load.latency) = new;
@@ -104,14 +115,15 @@ impl State {
             let outside = lane.outside(traffic);
             if seconds > 0.0 && flow.served > 0.0 {
                 let served = flow.served * lane.scale;
-                mean += flow.present_seconds * lane.scale + outside * served;
+                let present = (flow.present_seconds - flow.impatient_seconds).max(0.0);
+                mean += present * lane.scale + outside * served;
                 variance += latency.sd * latency.sd * served;
                 let rate = flow.served / seconds;
                 drift += 0.5 * (lane.queue.backlog() - before) / rate * served;
             }
             scale(&mut flow, lane.scale);
             // What was sent to endpoints that do not work is lost.
-            let lost = lane.arriving * (1.0 - lane.alive_share()) * seconds;
+            let lost = lane.refused * seconds;
             flow.arrived += lost;
             flow.dropped += lost;
             all.add(&flow);
@@ -119,8 +131,12 @@ impl State {
         all.seconds = seconds;
         if seconds > 0.0 {
             let served = all.served.max(f64::MIN_POSITIVE);
-            self.own_past =
-                Passage { mean: mean / served, sd: sqrt(variance / served), drift: drift / served };
+            self.own_past = Passage {
+                mean: mean / served,
+                sd: sqrt(variance / served),
+                drift: drift / served,
+                ..Passage::default()
+            };
         }
         self.totals.add(&all);
     }
@@ -146,6 +162,7 @@ impl State {
             let mut gave_up = lane.queue.change(lane.arriving * share / lane.scale, capacity);
             scale(&mut gave_up, lane.scale);
             self.totals.add(&gave_up);
+            lane.refused = lane.arriving * (1.0 - share);
             lane.success = share * (1.0 - lane.queue.loss());
             lane.served = lane.queue.served_rate() * lane.scale;
             served += lane.served;
@@ -189,8 +206,13 @@ impl super::Lane {
         if self.endpoints == 0 { 0.0 } else { f64::from(self.alive) / f64::from(self.endpoints) }
     }
 
+    /// CPU seconds of a request, on average over the endpoints that work.
+    pub(super) fn cpu_seconds(&self) -> f64 {
+        if self.rate > 0 { self.cores as f64 / self.rate as f64 } else { 0.0 }
+    }
+
     /// Seconds of a request that its time on a worker does not hold.
-    fn outside(&self, traffic: &TrafficModel) -> f64 {
+    pub(super) fn outside(&self, traffic: &TrafficModel) -> f64 {
         if self.rate <= 0 {
             return traffic.latency_floor;
         }
@@ -207,6 +229,7 @@ fn scale(flow: &mut Flow, factor: f64) {
     flow.timed_out *= factor;
     flow.present_seconds *= factor;
     flow.busy_seconds *= factor;
+    flow.impatient_seconds *= factor;
 }
 
 /// Sums up what reaches a Service, repetitions included, and spreads it over its queues.
@@ -218,7 +241,8 @@ fn arrive(
 ) {
     let state = &states[id];
     let success = state.success;
-    let mut everywhere = state.external * Attempts::new(success, traffic.retries).mean;
+    let external = state.external;
+    let mut everywhere = external * traffic.retry.attempts(success, external).mean;
     let zones = state.alive_in.len();
     let several = state.lanes.len() > 1;
     let listed: Vec<f64> = if several {
@@ -232,8 +256,8 @@ fn arrive(
     for &(caller, position) in &state.callers {
         let calls = model.services[caller].traffic.as_ref().and_then(|t| t.calls.get(position));
         let Some(call) = calls else { continue };
-        let mean = Attempts::new(success, call.retries).mean;
-        let rate = states[caller].served * call.per_request * mean;
+        let first = states[caller].served * call.per_request;
+        let rate = first * call.retry.attempts(success, first).mean;
         for (zone, here) in in_zone.iter_mut().enumerate() {
             let part = rate * states[caller].zone_share(zone);
             let local = listed.get(zone).copied().unwrap_or(0.0);
@@ -266,11 +290,18 @@ fn pass_back(id: Id<ServiceModel>, states: &mut IdVec<ServiceModel, State>, mode
     let mut variance = past.sd * past.sd;
     for call in &traffic.calls {
         let called = &states[call.to];
-        success *= pow(Attempts::new(called.success, call.retries).success, call.per_request);
-        latency += call.per_request * called.latency;
-        past.mean += call.per_request * called.past.mean;
+        let attempts = call.retry.attempts(called.success, state.served * call.per_request);
+        success *= pow(attempts.success, call.per_request);
+        latency += call.per_request * (called.latency + attempts.pause);
+        past.mean += call.per_request * (called.past.mean + attempts.pause);
         past.drift += call.per_request * called.past.drift;
-        variance += call.per_request * called.past.sd * called.past.sd;
+        // Of 1.3 calls, one is always made and the other for three requests in ten.
+        let share = call.per_request - call.per_request.floor();
+        let branch = Branch { share, mean: called.past.mean, sd: called.past.sd };
+        variance += call.per_request * called.past.sd * called.past.sd + branch.between();
+        if branch.between() > past.branch.between() {
+            past.branch = branch;
+        }
     }
     past.sd = sqrt(variance);
     let state = &mut states[id];

@@ -6,6 +6,7 @@
 mod changes;
 mod cluster;
 mod faults;
+mod mesh;
 mod network;
 mod objective;
 mod traffic;
@@ -14,6 +15,7 @@ mod values;
 pub use changes::*;
 pub use cluster::*;
 pub use faults::*;
+pub use mesh::*;
 pub use network::*;
 pub use objective::*;
 pub use traffic::*;
@@ -71,6 +73,10 @@ pub struct ScenarioSpec {
     pub manifests: Vec<String>,
     /// Requests that reach Services, and how Services handle them.
     pub traffic: Vec<TrafficSpec>,
+    /// How requests are simulated.
+    pub load: LoadSpec,
+    /// A service mesh: a sidecar in every pod that it covers.
+    pub mesh: Option<MeshSpec>,
     /// Custom and external metrics that HPAs read.
     pub metrics: Vec<CustomMetricSpec>,
     /// How Jobs behave: durations, failures, extra schedules.
@@ -112,6 +118,8 @@ impl Default for ScenarioSpec {
             cluster: ClusterSpec::default(),
             manifests: Vec::new(),
             traffic: Vec::new(),
+            load: LoadSpec::default(),
+            mesh: None,
             metrics: Vec::new(),
             jobs: Vec::new(),
             workloads: Vec::new(),
@@ -139,11 +147,19 @@ pub struct LimitsSpec {
     pub events_per_run: u64,
     /// Pods alive at once (default 5,000,000).
     pub pods: u32,
+    /// Requests in one replication with `load: {mode: exact}`, each call and each repetition
+    /// counted (default 20,000,000).
+    pub requests: u64,
 }
 
 impl Default for LimitsSpec {
     fn default() -> Self {
-        Self { events_per_instant: 10_000_000, events_per_run: 20_000_000_000, pods: 5_000_000 }
+        Self {
+            events_per_instant: 10_000_000,
+            events_per_run: 20_000_000_000,
+            pods: 5_000_000,
+            requests: 20_000_000,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod cluster;
 mod faults;
 mod karpenter;
 mod load_balancers;
+mod mesh;
 mod metrics;
 mod network;
 mod objects;
@@ -121,6 +122,7 @@ fn lower(
             events_per_instant: spec.limits.events_per_instant.max(1),
             events_per_run: spec.limits.events_per_run.max(1),
             pods: spec.limits.pods.max(1),
+            requests: spec.limits.requests.max(1),
         },
         settings,
         region: region.name().to_owned(),
@@ -139,6 +141,7 @@ fn lower(
         scalings: Vec::new(),
         cron_jobs: IdVec::new(),
         services: IdVec::new(),
+        exact_requests: false,
         service_order: Vec::new(),
         hpas: IdVec::new(),
         metrics: Vec::new(),
@@ -166,7 +169,9 @@ fn lower(
     objects::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     karpenter::lower(scenario, region, &all, &mut model, errors);
+    mesh::check(scenario, minor_version, errors);
     traffic::lower(scenario, folder, &mut model, errors);
+    mesh::slow_down(scenario, &mut model);
     metrics::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     trace::lower(scenario, folder, &mut model, errors);

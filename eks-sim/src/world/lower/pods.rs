@@ -33,6 +33,7 @@ pub(super) fn template(
     if branch {
         super::branches::request(&mut object.spec);
     }
+    super::mesh::inject(&mut object, owner, scenario, model);
     let spec = &object.spec;
     let requests = requests::pod_requests(spec);
     let behavior = behavior(owner, scenario);
@@ -81,6 +82,7 @@ pub(super) fn template(
         trace: false,
         images: images(spec, scenario, model),
         init_containers: spec.init_containers.iter().filter(|c| !is_sidecar(c)).count() as u32,
+        sidecars: spec.init_containers.iter().filter(|c| is_sidecar(c)).count() as u32,
         containers: spec.containers.len() as u32,
         readiness: readiness(spec),
         grace: seconds(spec.termination_grace_period_seconds.unwrap_or(30)),

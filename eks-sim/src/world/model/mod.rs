@@ -14,7 +14,7 @@ pub use autoscaling::{HpaModel, Measure, MetricModel, MetricSource, VpaModel};
 pub use cloud::{GroupKind, GroupModel, GroupType};
 pub use network::{EniConfigModel, LoadBalancerModel, NetworkModel, SubnetModel, SubnetRole};
 pub use pods::{ClaimModel, ImageModel, ProbeModel, QuotaModel, Template};
-pub use services::{CallModel, ServiceModel, TrafficModel};
+pub use services::{CallModel, ColdStart, ServiceModel, TrafficModel};
 pub use workloads::{BudgetModel, CronModel, JobModel, WorkloadKind, WorkloadModel};
 
 use super::karpenter::KarpenterModel;
@@ -78,6 +78,8 @@ pub struct Model {
     pub cron_jobs: IdVec<CronModel, CronModel>,
     /// Services.
     pub services: IdVec<ServiceModel, ServiceModel>,
+    /// Requests are simulated one by one.
+    pub exact_requests: bool,
     /// Services in an order in which callers come before the called.
     pub service_order: Vec<Id<ServiceModel>>,
     /// HPAs.
@@ -119,6 +121,8 @@ pub struct Limits {
     pub events_per_run: u64,
     /// Pods at once.
     pub pods: u32,
+    /// Attempts of single requests, in the exact mode.
+    pub requests: u64,
 }
 
 /// The control plane.

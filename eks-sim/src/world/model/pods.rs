@@ -45,6 +45,8 @@ pub struct Template {
     pub images: Vec<(Id<ImageModel>, bool)>,
     /// Init containers that run to their end.
     pub init_containers: u32,
+    /// Init containers that go on running: the containers start after them.
+    pub sidecars: u32,
     /// Containers that go on running.
     pub containers: u32,
     /// Readiness: initial delay, period, successes; `None` without a probe.
