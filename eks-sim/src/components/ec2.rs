@@ -173,6 +173,7 @@ impl Ec2 {
             Event::SpotReclaim(i) => {
                 if cx.cloud().instances[i].state == InstanceState::Running {
                     cx.cloud_mut().instances[i].alive = false;
+                    cx.cloud_mut().deaths += 1;
                     terminate(i, "spot capacity was reclaimed", cx);
                 }
             }
@@ -340,6 +341,7 @@ fn terminate(instance: Id<Instance>, reason: &'static str, cx: &mut Cx<'_>) {
     row.alive = false;
     let (group, subnet, address) = (row.group, row.subnet, row.address);
     let cloud = cx.cloud_mut();
+    cloud.deaths += 1;
     cloud.groups[group].instances.retain(|&i| i != instance);
     cloud.subnets[subnet].space.release(address.into());
     cx.emit(Change::InstanceTerminated(instance));
@@ -363,6 +365,7 @@ fn zone_changed(zone: Id<Zone>, down: bool, cx: &mut Cx<'_>) {
         let row = &mut cx.cloud_mut().instances[id];
         row.alive = false;
         row.crashed = now;
+        cx.cloud_mut().deaths += 1;
         cx.emit(Change::InstanceCrashed(id));
     }
 }

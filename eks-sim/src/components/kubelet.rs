@@ -340,14 +340,19 @@ fn restart(pod: PodId, template: Id<Template>, key: u64, restarts: u32, cx: &mut
     cx.after(backoff + span, engine::Event::Kubelet(Event::Finished(pod, well)));
 }
 
+/// Idle memory of the container that grows.
+fn idle_memory(template: &Template) -> f64 {
+    template.uses.get(template.main).map_or(0.0, |u| u.idle_memory)
+}
+
 /// Puts the time on the agenda at which growing memory reaches the limit.
 fn watch_memory(pod: PodId, cx: &mut Cx<'_>) {
     let (model, now) = (cx.model(), cx.now());
     let Some(p) = cx.api().pods.get(pod) else { return };
     let template = &model.templates[p.template];
-    let Some(limit) = cx.api().size_of(p, model).limit_memory else { return };
+    let Some(limit) = cx.api().memory_limit(p, template.main, model) else { return };
     let Some(m) = cx.machines().pod(pod) else { return };
-    let room = limit.raw() as f64 - template.idle_memory.raw() as f64;
+    let room = limit as f64 - idle_memory(template);
     let lasts = match template.memory_growth {
         _ if template.duration.is_some() => return,
         _ if room <= 0.0 => Span::ZERO,
@@ -368,12 +373,12 @@ fn out_of_memory(pod: PodId, kills: u16, cx: &mut Cx<'_>) {
     let (model, now) = (cx.model(), cx.now());
     let Some(p) = cx.api().pods.get(pod) else { return };
     let template = &model.templates[p.template];
-    let size = cx.api().size_of(p, model);
+    let limit = cx.api().memory_limit(p, template.main, model);
     let Some(m) = cx.machines_mut().pod_mut(pod).filter(|m| m.kills == kills) else { return };
     let ran = now.since(m.container_started);
-    let used = template.idle_memory.raw() as f64 + template.memory_growth * ran.secs_f64();
+    let used = idle_memory(template) + template.memory_growth * ran.secs_f64();
     // A resize may have raised the limit in the meantime.
-    if size.limit_memory.is_none_or(|limit| used + 1.0 < limit.raw() as f64) {
+    if limit.is_none_or(|limit| used + 1.0 < limit as f64) {
         return watch_memory(pod, cx);
     }
     let settings = &model.settings;

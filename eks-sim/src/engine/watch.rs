@@ -82,11 +82,6 @@ fn fan_out_objects(
             if let (Change::WorkloadCreated(_), Some(_)) = (change, row.vpa) {
                 push(watch, Event::Vpa(vpa::Event::WorkloadCreated(w)));
             }
-            if let Change::WorkloadCreated(_) = change
-                && let Some(h) = world.api.workloads[w].hpa
-            {
-                push(watch, Event::Hpa(hpa::Event::Sync(h)));
-            }
         }
         Change::WorkloadChanged(w, _) => {
             push(watch, Event::Workloads(workloads::Event::WorkloadChanged(w)));
@@ -364,6 +359,7 @@ fn refused(
         Request::Report { pod, report } => {
             push(retry, Event::Kubelet(kubelet::Event::Report(pod, report)));
         }
+        Request::PatchHpa { patch, .. } => push(retry, Event::Hpa(hpa::Event::Patch(patch))),
         Request::ScaleWorkload { .. }
         | Request::RecommendVpa { .. }
         | Request::ResizePod { .. } => {}
@@ -424,8 +420,11 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
         Request::DeleteNode { node } => draws::key(&[14, u64::from(node.raw())]),
         Request::CreateJob { cron } => draws::key(&[15, u64::from(cron.raw())]),
         Request::FinishJob { job, .. } => draws::key(&[16, u64::from(job.raw())]),
-        Request::RecommendVpa { vpa, shape } => {
-            draws::key(&[22, u64::from(vpa.raw()), u64::from(shape.raw())])
+        Request::PatchHpa { hpa, patch, .. } => {
+            draws::key(&[25, u64::from(hpa.raw()), u64::from(patch)])
+        }
+        Request::RecommendVpa { vpa, targets } => {
+            draws::key(&[22, u64::from(vpa.raw()), u64::from(targets.raw())])
         }
         Request::ResizePod { pod: p, shape } => draws::key(&[23, pod(p), u64::from(shape.raw())]),
         Request::Resized { pod: p } => draws::key(&[24, pod(p)]),

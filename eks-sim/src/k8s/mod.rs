@@ -7,6 +7,7 @@
 mod autoscaling;
 mod batch;
 mod karpenter;
+mod keda;
 mod meta;
 mod node;
 mod pod;
@@ -17,6 +18,7 @@ mod workload;
 pub use autoscaling::*;
 pub use batch::*;
 pub use karpenter::*;
+pub use keda::*;
 pub use meta::*;
 pub use node::*;
 pub use pod::*;

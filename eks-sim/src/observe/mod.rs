@@ -5,4 +5,5 @@ pub mod detail;
 mod integral;
 pub mod metrics;
 pub mod outcome;
+mod scaling;
 pub mod series;

@@ -182,6 +182,8 @@ pub struct Cloud {
     pub etcd: Vec<Member>,
     /// API servers.
     pub api_servers: Vec<Member>,
+    /// Machines that stopped working so far.
+    pub deaths: u32,
     /// EBS volumes by the key of their claim.
     pub volumes: std::collections::BTreeMap<u64, Volume>,
 }

@@ -111,6 +111,8 @@ pub struct Usage {
     pub pods: u32,
     /// Bytes of memory.
     pub memory: f64,
+    /// When the cores or the memory changed last.
+    pub changed: SimTime,
     /// (since, ∫ cores dt at that time, cores from then on): the last minutes.
     pub history: VecDeque<(SimTime, f64, f64)>,
 }
@@ -136,11 +138,29 @@ impl Usage {
         found.map_or(0.0, |&(since, sum, cores)| sum + cores * at.since(since).secs_f64())
     }
 
+    /// Mean cores between two instants: exact where they did not change.
+    #[must_use]
+    pub fn mean(&self, begin: SimTime, end: SimTime) -> f64 {
+        match self.history.back() {
+            Some(&(since, _, cores)) if since <= begin => cores,
+            _ => (self.integral(end) - self.integral(begin)) / end.since(begin).secs_f64(),
+        }
+    }
+
+    /// Notes the memory from `now` on.
+    pub fn set_memory(&mut self, memory: f64, now: SimTime) {
+        if self.memory != memory {
+            self.memory = memory;
+            self.changed = now;
+        }
+    }
+
     /// Notes the cores from `now` on; history older than `keep` is dropped.
     pub fn set_cores(&mut self, cores: f64, now: SimTime, keep: crate::units::Span) {
         if self.history.back().is_some_and(|&(_, _, c)| c == cores) {
             return;
         }
+        self.changed = now;
         let sum = self.integral(now);
         if let Some(last) = self.history.back_mut().filter(|l| l.0 == now) {
             last.2 = cores;

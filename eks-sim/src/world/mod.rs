@@ -12,6 +12,7 @@ pub mod model;
 pub mod nodes;
 pub mod owners;
 pub mod pods;
+pub mod recommendations;
 pub mod settings;
 pub mod shapes;
 pub mod steps;
@@ -68,8 +69,10 @@ pub struct Api {
     pub workloads: IdVec<Workload, Workload>,
     /// What owns pods directly: ReplicaSets, and the other workloads themselves.
     pub sets: IdVec<Set, Set>,
-    /// What each VerticalPodAutoscaler gives new pods.
-    pub vpas: IdVec<model::VpaModel, Option<crate::units::Id<shapes::Shape>>>,
+    /// What each VerticalPodAutoscaler recommends.
+    pub vpas: IdVec<model::VpaModel, Option<Id<recommendations::Targets>>>,
+    /// The targets that VPAs recommend.
+    pub targets: recommendations::TargetSets,
     /// Sizes of pods that differ from their template.
     pub shapes: shapes::Shapes,
     /// HorizontalPodAutoscalers' state.

@@ -145,7 +145,16 @@ impl Api {
         if new.listed {
             self.sets[new.set].pods.push(pod);
         }
+        self.touch(pod);
         pod
+    }
+
+    /// Notes that something about a pod changed that its autoscalers look at.
+    pub fn touch(&mut self, pod: PodId) {
+        if let Some(p) = self.pods.get(pod) {
+            let version = &mut self.sets[p.set].version;
+            *version = version.wrapping_add(1);
+        }
     }
 
     /// The pod's claims: position in its template, and the key of the volume.
@@ -200,6 +209,7 @@ impl Api {
             let count = &mut self.sets[p.set].ready;
             *count = if ready { *count + 1 } else { *count - 1 };
         }
+        self.touch(pod);
         true
     }
 
@@ -211,6 +221,7 @@ impl Api {
             self.sets[p.set].active -= 1;
         }
         p.phase = phase;
+        self.touch(pod);
     }
 
     /// Writes the deletion time stamp. Returns whether the pod was there and not yet terminating.
@@ -222,6 +233,7 @@ impl Api {
             set.ready -= u32::from(p.ready_since != SimTime::NEVER);
         }
         p.deleting = now;
+        self.touch(pod);
         true
     }
 
@@ -244,6 +256,7 @@ impl Api {
         if listed.get(at) == Some(&pod) {
             listed.remove(at);
         }
+        self.sets[set].version = self.sets[set].version.wrapping_add(1);
         if let Some(node) = node {
             let bound = &mut nodes[node].pods;
             if let Some(at) = bound.iter().position(|&x| x == pod) {

@@ -62,7 +62,7 @@ impl Traffic {
     fn publish(&mut self, id: Id<ServiceModel>, cx: &mut Cx<'_>) {
         let (now, model) = (cx.now(), cx.model());
         let Some(traffic) = &model.services[id].traffic else { return };
-        let keep = model.settings.scrape_period * 8;
+        let keep = model.settings.metrics.resolution * 8;
         let state = &mut self.states[id];
         if let Some(at) = state.next_notice(now) {
             state.settle = state.settle.wrapping_add(1);
@@ -73,7 +73,8 @@ impl Traffic {
         for (usage, lane) in load.usage.iter_mut().zip(&state.lanes) {
             let pods = f64::from(lane.alive.max(1));
             usage.pods = lane.alive;
-            usage.memory = lane.served * state.latency / pods * traffic.memory.raw() as f64;
+            let held = lane.served * state.latency / pods;
+            usage.set_memory(held * traffic.memory.raw() as f64, now);
             usage.set_cores(lane.served * traffic.cpu_seconds / pods, now, keep);
         }
         load.backlog = state.lanes.iter().map(|l| l.queue.waiting() * l.scale).sum();

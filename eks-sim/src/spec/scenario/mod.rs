@@ -7,6 +7,7 @@ mod changes;
 mod cluster;
 mod faults;
 mod objective;
+mod scaling;
 mod traffic;
 mod values;
 
@@ -14,6 +15,7 @@ pub use changes::*;
 pub use cluster::*;
 pub use faults::*;
 pub use objective::*;
+pub use scaling::*;
 pub use traffic::*;
 pub use values::*;
 
@@ -71,6 +73,8 @@ pub struct ScenarioSpec {
     pub traffic: Vec<TrafficSpec>,
     /// Custom and external metrics that HPAs read.
     pub metrics: Vec<CustomMetricSpec>,
+    /// Bounds of HPAs that move during the run: schedules, forecasts.
+    pub scaling: Vec<ScalingSpec>,
     /// How Jobs behave: durations, failures, extra schedules.
     pub jobs: Vec<JobBehaviorSpec>,
     /// How workloads behave where a manifest cannot say: start time, idle use, memory.
@@ -111,6 +115,7 @@ impl Default for ScenarioSpec {
             manifests: Vec::new(),
             traffic: Vec::new(),
             metrics: Vec::new(),
+            scaling: Vec::new(),
             jobs: Vec::new(),
             workloads: Vec::new(),
             images: Vec::new(),

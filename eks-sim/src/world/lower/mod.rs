@@ -5,12 +5,16 @@
 
 mod addons;
 mod admission;
+mod autoscaling;
 mod cluster;
+mod containers;
 mod faults;
 mod karpenter;
+mod keda;
 mod metrics;
 mod objects;
 mod pods;
+mod scaling;
 mod scheduler;
 mod steps;
 mod trace;
@@ -127,6 +131,8 @@ fn lower(
         service_order: Vec::new(),
         hpas: IdVec::new(),
         metrics: Vec::new(),
+        hpa_patches: Vec::new(),
+        scaled_objects: IdVec::new(),
         vpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
@@ -146,12 +152,16 @@ fn lower(
     scheduler::profiles(&all, &mut model, errors);
     objects::workloads(&all, scenario, &mut model, errors);
     objects::scalings(scenario, &mut model, errors);
-    objects::hpas(&all, &mut model, errors);
-    objects::vpas(&all, &mut model, errors);
+    autoscaling::hpas(&all, &mut model, errors);
+    autoscaling::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
     traffic::lower(scenario, folder, &mut model, errors);
     metrics::lower(scenario, &mut model, errors);
+    metrics::check(&model, errors);
+    keda::lower(&all, &mut model, errors);
+    autoscaling::ambiguous(&mut model);
+    scaling::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     trace::lower(scenario, folder, &mut model, errors);
     Some(model)

@@ -1,0 +1,309 @@
+//! HPA controller, and KEDA on top of it. Each HPA is synced every 15 s; metrics are those that
+//! metrics-server and the adapter serve.
+//!
+//! All HPAs exist from the start, so one event syncs them all, in their order. A sync whose inputs
+//! did not change and that would decide to leave everything as it is, is only noted.
+
+mod adapter;
+mod keda;
+mod look;
+
+use crate::engine::{self, Cx, Stream};
+use crate::policy::hpa::{
+    Config, Decision, History, HpaSpec, Metric, Reading, Requests, SelectorState, Source, View,
+};
+use crate::units::{Id, SimTime, Span};
+use crate::world::model::{HpaModel, ScaledObjectModel};
+use crate::world::{Change, Client, Hpa, Model, Request};
+use adapter::Adapter;
+use keda::Poller;
+use look::Look;
+
+/// What can happen to the HPA controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The HPAs are due.
+    Sync,
+    /// The adapter takes custom metrics.
+    Sample,
+    /// KEDA polls the triggers of a ScaledObject.
+    Poll(Id<ScaledObjectModel>),
+    /// Somebody changes the bounds of an HPA: the change of this number in the model.
+    Patch(u32),
+}
+
+/// The HPA controller.
+#[derive(Clone, Debug)]
+pub struct HpaController {
+    config: Config,
+    states: Vec<State>,
+    /// Phase of metrics-server's scrapes.
+    scrape_phase: Span,
+    adapter: Adapter,
+    pollers: Vec<Poller>,
+    look: Look,
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    spec: HpaSpec,
+    /// Position of each custom or external metric in the model.
+    served_by: Vec<Option<usize>>,
+    selector: SelectorState,
+    history: History,
+    last: Option<Decision>,
+    /// Inputs of the last sync, if it would repeat itself while they stay.
+    calm: Option<Calm>,
+}
+
+/// Inputs of a sync that left everything as it was.
+#[derive(Clone, Debug)]
+struct Calm {
+    /// Sum of the versions of the target's sets, how many there are, and machines lost so far.
+    sets: (u64, usize, u32),
+    replicas: u32,
+    bounds: (i32, i32),
+    /// Readings stay what they are while the load has not changed since.
+    load_since: SimTime,
+    proposal: i32,
+    /// Syncs that were only noted: the first and the last.
+    noted: Option<(SimTime, SimTime)>,
+}
+
+impl HpaController {
+    /// One state for each HPA of the model.
+    #[must_use]
+    pub fn new(model: &Model) -> Self {
+        Self {
+            config: config(model),
+            states: model.hpas.iter().map(|(_, h)| state(h, model)).collect(),
+            scrape_phase: Span::ZERO,
+            adapter: Adapter::new(model),
+            pollers: model.scaled_objects.iter().map(|_| Poller::default()).collect(),
+            look: Look::default(),
+        }
+    }
+
+    /// Draws the phases, and puts the first syncs, polls and changes of bounds on the agenda.
+    pub fn start(&mut self, cx: &mut Cx<'_>) {
+        let settings = &cx.model().settings;
+        let period = settings.metrics.resolution;
+        let share = cx.draw(Stream::MetricsPhase, 0);
+        self.scrape_phase = Span::from_secs_f64(period.secs_f64() * share);
+        if self.states.is_empty() {
+            return;
+        }
+        cx.after(settings.watch_delay, wake(Event::Sync));
+        if Adapter::samples(cx.model()) {
+            let phase = settings.metrics.adapter_interval.secs_f64();
+            let share = cx.draw(Stream::MetricsPhase, 1);
+            cx.after(Span::from_secs_f64(phase * share), wake(Event::Sample));
+        }
+        for id in cx.model().scaled_objects.ids() {
+            cx.after(settings.watch_delay, wake(Event::Poll(id)));
+        }
+        for (number, patch) in cx.model().hpa_patches.iter().enumerate() {
+            cx.at(patch.at, wake(Event::Patch(number as u32)));
+        }
+    }
+
+    /// Handles one event.
+    pub fn handle(&mut self, event: Event, cx: &mut Cx<'_>) {
+        match event {
+            Event::Sync => {
+                if cx.cloud().api_available() {
+                    for hpa in 0..self.states.len().min(cx.api().hpas.len()) {
+                        self.sync(Id::new(hpa as u32), cx);
+                    }
+                }
+                cx.after(self.config.sync_period, wake(event));
+            }
+            Event::Sample => {
+                self.adapter.sample(cx);
+                cx.after(cx.model().settings.metrics.adapter_interval, wake(event));
+            }
+            Event::Poll(id) => self.poll(id, cx),
+            Event::Patch(number) => {
+                let Some(patch) = cx.model().hpa_patches.get(number as usize) else { return };
+                let (hpa, min, max) = (Id::new(patch.hpa.raw()), patch.min, patch.max);
+                cx.submit(Client::User, Request::PatchHpa { hpa, min, max, patch: number });
+            }
+        }
+    }
+
+    /// The last decision of an HPA and its specification, for explanations.
+    #[must_use]
+    pub fn last(&self, hpa: Id<Hpa>) -> Option<(&HpaSpec, &Decision)> {
+        let state = self.states.get(hpa.index())?;
+        Some((&state.spec, state.last.as_ref()?))
+    }
+
+    fn sync(&mut self, hpa: Id<Hpa>, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        let state = &mut self.states[hpa.index()];
+        if state.note_if_calm(hpa, cx) {
+            return;
+        }
+        let row = &cx.api().hpas[hpa];
+        (state.spec.min_replicas, state.spec.max_replicas) = row.bounds;
+        let target = row.target;
+        state.replay(&self.config);
+        let at = self.look.at(hpa, state, &self.adapter, self.scrape_phase, cx);
+        let look = &self.look;
+        let readings: smallvec::SmallVec<[Reading<'_>; 4]> =
+            state.spec.metrics.iter().enumerate().map(|(i, m)| reading(i, m, look)).collect();
+        let view = View {
+            now,
+            spec_replicas: cx.api().workloads[target].replicas as i32,
+            status_replicas: look.active as i32,
+            selector: state.selector,
+            scaled_to_zero: false,
+            pods: &look.views,
+            readings: &readings,
+        };
+        let decision =
+            crate::policy::hpa::reconcile(&state.spec, &self.config, &mut state.history, &view);
+        let behavior = state.spec.behavior.as_ref();
+        if decision.rescale {
+            state.history.record_rescale(behavior, now, decision.current, decision.desired);
+            let replicas = decision.desired.max(0) as u32;
+            let request = Request::ScaleWorkload { workload: target, replicas, hpa: Some(hpa) };
+            cx.submit(Client::Hpa, request);
+        }
+        state.remember_calm(&decision, at, hpa, look.settled, &self.config, cx);
+        let news = state.last.as_ref().is_none_or(|last| differs(last, &decision));
+        state.last = Some(decision);
+        if news {
+            cx.emit(Change::HpaDecided(hpa));
+        }
+    }
+}
+
+impl State {
+    /// Notes the sync and answers true if it would only repeat the last one.
+    fn note_if_calm(&mut self, hpa: Id<Hpa>, cx: &Cx<'_>) -> bool {
+        let Some(calm) = &mut self.calm else { return false };
+        let row = &cx.api().hpas[hpa];
+        let target = &cx.api().workloads[row.target];
+        let same = target.replicas == calm.replicas
+            && row.bounds == calm.bounds
+            && look::versions(target, cx) == calm.sets
+            && look::load_changed(target, cx) <= calm.load_since;
+        if !same {
+            return false;
+        }
+        let now = cx.now();
+        calm.noted = Some((calm.noted.map_or(now, |n| n.0), now));
+        true
+    }
+
+    /// Puts the proposals of syncs that were only noted into the history, as far back as any
+    /// window reaches.
+    fn replay(&mut self, config: &Config) {
+        let Some(calm) = self.calm.take() else { return };
+        let Some((first, last)) = calm.noted else { return };
+        let window = self.longest_window(config);
+        let period = config.sync_period.nanos().max(1);
+        let back = (window.nanos() / period + 1).min(last.since(first).nanos() / period);
+        for i in (0..=back).rev() {
+            let at = last - config.sync_period * i;
+            self.history.note(self.spec.behavior.as_ref(), config, calm.proposal, at);
+        }
+    }
+
+    fn longest_window(&self, config: &Config) -> Span {
+        let given = self.spec.behavior.as_ref().map(|b| {
+            let window = |rules: &crate::policy::hpa::Rules| rules.stabilization_window;
+            let up = window(&b.scale_up).unwrap_or(Span::ZERO);
+            up.max(window(&b.scale_down).unwrap_or(config.downscale_stabilization))
+        });
+        given.unwrap_or(config.downscale_stabilization)
+    }
+
+    /// Remembers the inputs if the same ones must give the same decision at any later time.
+    fn remember_calm(
+        &mut self,
+        decision: &Decision,
+        load_since: SimTime,
+        hpa: Id<Hpa>,
+        settled: bool,
+        config: &Config,
+        cx: &Cx<'_>,
+    ) {
+        let Some(proposal) = decision.proposal.filter(|_| settled && decision.is_calm()) else {
+            return;
+        };
+        // Older proposals that still count may hold a direction back; then time changes things.
+        if !self.history.is_level(proposal, cx.now(), self.longest_window(config)) {
+            return;
+        }
+        let row = &cx.api().hpas[hpa];
+        let target = &cx.api().workloads[row.target];
+        self.calm = Some(Calm {
+            sets: look::versions(target, cx),
+            replicas: target.replicas,
+            bounds: row.bounds,
+            load_since,
+            proposal,
+            noted: None,
+        });
+    }
+}
+
+fn wake(event: Event) -> engine::Event {
+    engine::Event::Hpa(event)
+}
+
+/// Whether there is something to tell beside the numbers.
+fn differs(last: &Decision, new: &Decision) -> bool {
+    new.rescale
+        || last.failures() != new.failures()
+        || (last.desired, last.scaling_active, last.able_to_scale, last.scaling_limited)
+            != (new.desired, new.scaling_active, new.able_to_scale, new.scaling_limited)
+}
+
+fn reading<'l>(i: usize, metric: &Metric, look: &'l Look) -> Reading<'l> {
+    match metric.source {
+        Source::Object | Source::External => match look.series[i] {
+            None => Reading::Unavailable,
+            Some(ref value) => Reading::Series(core::slice::from_ref(value)),
+        },
+        Source::Resource | Source::ContainerResource | Source::Pods => Reading::Pods {
+            metrics: &look.metrics[i],
+            strays: &[],
+            requests: match look.same[i] {
+                Some(request) => Requests::Same(request),
+                None => Requests::Each(&look.requests[i]),
+            },
+        },
+    }
+}
+
+fn state(hpa: &HpaModel, model: &Model) -> State {
+    let spec = HpaSpec::lower(&hpa.object).unwrap_or_else(|_| {
+        // Checked when the model was built; an HPA without metrics never acts.
+        HpaSpec { min_replicas: 1, max_replicas: 1, metrics: Vec::new(), behavior: None }
+    });
+    let served_by = spec
+        .metrics
+        .iter()
+        .map(|m| match m.source {
+            Source::Resource | Source::ContainerResource => None,
+            _ => model.metrics.iter().position(|known| known.name == m.name),
+        })
+        .collect();
+    let selector = if hpa.ambiguous { SelectorState::Ambiguous } else { SelectorState::Valid };
+    State { spec, served_by, selector, history: History::default(), last: None, calm: None }
+}
+
+fn config(model: &Model) -> Config {
+    let s = &model.settings;
+    Config {
+        sync_period: s.hpa_sync,
+        tolerance: s.hpa_tolerance,
+        downscale_stabilization: s.hpa_downscale_stabilization,
+        cpu_initialization_period: s.hpa_cpu_initialization,
+        initial_readiness_delay: s.hpa_initial_readiness_delay,
+        scale_to_zero: false,
+    }
+}
