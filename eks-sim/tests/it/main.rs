@@ -1,6 +1,7 @@
 //! Integration tests of the library, in one binary.
 #![allow(clippy::unwrap_used)] // A test may stop where it fails.
 mod analytic;
+mod autoscaling;
 mod controllers;
 mod determinism;
 mod exercises;

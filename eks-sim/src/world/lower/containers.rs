@@ -17,7 +17,7 @@ fn running(spec: &PodSpec) -> impl Iterator<Item = &Container> {
 pub(super) fn uses(spec: &PodSpec, cpu: i64, memory: i64) -> Vec<ContainerUse> {
     let count = running(spec).count().max(1) as f64;
     let of = |c: &Container, resource: &str| {
-        c.resources.requests.get(resource).map_or(0.0, |q| q.as_f64().max(0.0))
+        c.resources.requests.get(resource).map_or(0.0, |q| q.milli_value().max(0) as f64)
     };
     let share = |c: &Container, resource: &str| {
         let all: f64 = running(spec).map(|c| of(c, resource)).sum();

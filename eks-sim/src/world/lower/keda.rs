@@ -54,7 +54,7 @@ pub(super) fn lower(manifests: &Manifests, model: &mut Model, errors: &mut Error
         model.hpas.push(HpaModel {
             namespace: namespace.to_owned(),
             name: hpa.metadata.name.clone(),
-            key: key_str(&format!("ScaledObject/{namespace}/{name}")),
+            key: key_str(&format!("HorizontalPodAutoscaler/{namespace}/{}", hpa.metadata.name)),
             object: hpa,
             target,
             bounds,
@@ -63,6 +63,7 @@ pub(super) fn lower(manifests: &Manifests, model: &mut Model, errors: &mut Error
         model.scaled_objects.push(ScaledObjectModel {
             namespace: namespace.to_owned(),
             name: name.clone(),
+            key: key_str(&format!("ScaledObject/{namespace}/{name}")),
             target,
             rules,
             triggers: lowered,
@@ -74,6 +75,13 @@ fn say_what_is_left_out(object: &k8s::ScaledObject, errors: &mut Errors) {
     let name = &object.metadata.name;
     let modifiers = object.spec.advanced.as_ref().is_some_and(|a| a.scaling_modifiers.is_some());
     let paused = |key: &String| key.starts_with("autoscaling.keda.sh/paused");
+    if object.spec.idle_replica_count.is_some_and(|idle| idle > 0) {
+        errors.warning(
+            "manifests",
+            format!("ScaledObject/{name}: its HPA lifts `idleReplicaCount` to the minimum at once"),
+            "write `idleReplicaCount: 0`, the only value that KEDA's documentation supports",
+        );
+    }
     for (there, what) in [
         (object.spec.fallback.is_some(), "`fallback`: triggers do not fail"),
         (modifiers, "`scalingModifiers`: each trigger counts by itself"),

@@ -45,6 +45,8 @@ pub struct ScaledObjectModel {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// Stable identity for draws.
+    pub key: u64,
     /// What it scales.
     pub target: Id<WorkloadModel>,
     /// When it goes to zero and back.
