@@ -147,6 +147,19 @@ impl Usage {
         }
     }
 
+    /// Least and most cores since an instant within the history.
+    #[must_use]
+    pub fn range(&self, from: SimTime) -> (f64, f64) {
+        let mut range = (self.cores, self.cores);
+        for &(since, _, cores) in self.history.iter().rev() {
+            range = (range.0.min(cores), range.1.max(cores));
+            if since <= from {
+                break;
+            }
+        }
+        range
+    }
+
     /// Notes the memory from `now` on.
     pub fn set_memory(&mut self, memory: f64, now: SimTime) {
         if self.memory != memory {

@@ -23,11 +23,13 @@ pub(super) struct Look {
     pub(super) same: Vec<Option<Option<i64>>>,
     /// Requests of each pod by metric, where they differ.
     pub(super) requests: Vec<Vec<Option<i64>>>,
+    /// Size of all pods, if there is but one.
+    pub(super) size: Option<Size>,
     /// The same inputs will be read in the same way at any later time.
     pub(super) settled: bool,
 }
 
-type Size = (Id<Template>, Option<Id<Shape>>);
+pub(super) type Size = (Id<Template>, Option<Id<Shape>>);
 
 impl Look {
     /// Fills the buffers. Answers since when the load must not have changed for the readings to
@@ -64,11 +66,10 @@ impl Look {
                 let own = (pod.template, pod.shape);
                 differ |= *size.get_or_insert(own) != own;
                 let found = scrape.and_then(|scrape| usage::metrics(cx.world(), model, id, scrape));
-                self.settled &= is_settled(pod, now, cx) && found.is_some();
-                if let Some(found) = &found {
+                self.settled &= found.as_ref().is_some_and(|found| {
                     oldest = oldest.min(found.points.begin);
-                    self.settled &= found.is_level();
-                }
+                    found.is_level() && is_settled(pod, found.points.end, now, cx)
+                });
                 for (i, metric) in metrics.iter().enumerate() {
                     let value = match metric.source {
                         Source::Pods => state.served_by[i]
@@ -88,7 +89,8 @@ impl Look {
                 }
             }
         }
-        self.read_requests(target, metrics, size.filter(|_| !differ), cx);
+        self.size = size.filter(|_| !differ);
+        self.read_requests(target, state, cx);
         oldest
     }
 
@@ -104,33 +106,42 @@ impl Look {
         self.same.clear();
     }
 
-    fn read_requests(
-        &mut self,
-        target: &Workload,
-        metrics: &[Metric],
-        size: Option<Size>,
-        cx: &Cx<'_>,
-    ) {
-        let (api, model) = (cx.api(), cx.model());
-        if let Some((template, shape)) = size {
-            let object =
-                shape.map_or(&model.templates[template].object, |s| &api.shapes.get(s).object);
-            let of = |m: &Metric| Some(pod_request(&object.spec, &m.name, m.container.as_deref()));
-            self.same.extend(metrics.iter().map(of));
+    fn read_requests(&mut self, target: &Workload, state: &State, cx: &Cx<'_>) {
+        let metrics = state.spec.metrics.len();
+        if let Some(size) = self.size {
+            let known = state.sizes.iter().find(|(s, _)| *s == size);
+            match known {
+                Some((_, requests)) => self.same.extend(requests.iter().copied().map(Some)),
+                None => {
+                    self.same.extend(requests_of(size, state, cx).into_iter().map(Some));
+                }
+            }
             return;
         }
-        self.same.resize(metrics.len(), None);
+        self.same.resize(metrics, None);
         for &set in &target.sets {
-            for &id in &api.sets[set].pods {
-                let Some(pod) = api.pods.get(id) else { continue };
-                let spec = &api.object_of(pod, model).spec;
-                for (list, m) in self.requests.iter_mut().zip(metrics) {
-                    list.push(pod_request(spec, &m.name, m.container.as_deref()));
+            for &id in &cx.api().sets[set].pods {
+                let Some(pod) = cx.api().pods.get(id) else { continue };
+                let requests = requests_of((pod.template, pod.shape), state, cx);
+                for (list, request) in self.requests.iter_mut().zip(requests) {
+                    list.push(request);
                 }
             }
         }
     }
 }
+
+/// Requests of pods of a size, by metric.
+pub(super) fn requests_of(size: Size, state: &State, cx: &Cx<'_>) -> RequestsOf {
+    let (template, shape) = size;
+    let (api, model) = (cx.api(), cx.model());
+    let object = shape.map_or(&model.templates[template].object, |s| &api.shapes.get(s).object);
+    let of = |m: &Metric| pod_request(&object.spec, &m.name, m.container.as_deref());
+    state.spec.metrics.iter().map(of).collect()
+}
+
+/// A request for each metric.
+pub(super) type RequestsOf = smallvec::SmallVec<[Option<i64>; 2]>;
 
 /// Thousandths of a resource of the pod, or of the container that the metric names.
 fn resource(metric: &Metric, found: &usage::Metrics<'_>) -> Option<i64> {
@@ -163,10 +174,15 @@ fn view(pod: &Pod) -> PodView {
     }
 }
 
-/// Whether time alone does not change how the pod counts.
-fn is_settled(pod: &Pod, now: SimTime, cx: &Cx<'_>) -> bool {
-    let period = cx.model().settings.hpa_cpu_initialization;
-    pod.is_active() && pod.started != SimTime::NEVER && now.since(pod.started) > period
+/// Whether time alone does not change how the pod counts: it is ready, and its metrics are of later.
+fn is_settled(pod: &Pod, measured: SimTime, now: SimTime, cx: &Cx<'_>) -> bool {
+    let settings = &cx.model().settings;
+    let window = settings.metrics.resolution + settings.metrics.housekeeping;
+    let old = now.since(pod.started) > settings.hpa_cpu_initialization;
+    pod.is_active()
+        && pod.started != SimTime::NEVER
+        && pod.is_ready()
+        && (old || measured >= pod.changed() + window)
 }
 
 /// A number that grows whenever something about the target's pods changes, and their sets.

@@ -5,6 +5,7 @@
 //! did not change and that would decide to leave everything as it is, is only noted.
 
 mod adapter;
+mod calm;
 mod keda;
 mod look;
 
@@ -12,10 +13,11 @@ use crate::engine::{self, Cx, Stream};
 use crate::policy::hpa::{
     Config, Decision, History, HpaSpec, Metric, Reading, Requests, SelectorState, Source, View,
 };
-use crate::units::{Id, SimTime, Span};
+use crate::units::{Id, Span};
 use crate::world::model::{HpaModel, ScaledObjectModel};
 use crate::world::{Change, Client, Hpa, Model, Request};
 use adapter::Adapter;
+use calm::Calm;
 use keda::Poller;
 use look::Look;
 
@@ -54,23 +56,14 @@ struct State {
     selector: SelectorState,
     history: History,
     last: Option<Decision>,
+    /// Requests of the last sizes of pods that were met.
+    sizes: Vec<(look::Size, look::RequestsOf)>,
     /// Inputs of the last sync, if it would repeat itself while they stay.
     calm: Option<Calm>,
 }
 
-/// Inputs of a sync that left everything as it was.
-#[derive(Clone, Debug)]
-struct Calm {
-    /// Sum of the versions of the target's sets, how many there are, and machines lost so far.
-    sets: (u64, usize, u32),
-    replicas: u32,
-    bounds: (i32, i32),
-    /// Readings stay what they are while the load has not changed since.
-    load_since: SimTime,
-    proposal: i32,
-    /// Syncs that were only noted: the first and the last.
-    noted: Option<(SimTime, SimTime)>,
-}
+/// Sizes of pods whose requests an HPA remembers.
+const MOST_SIZES: usize = 8;
 
 impl HpaController {
     /// One state for each HPA of the model.
@@ -85,11 +78,6 @@ impl HpaController {
             look: Look::default(),
             in_full: false,
         }
-    }
-
-    /// Does every sync in full, for tests of the shortcut.
-    pub fn sync_in_full(&mut self) {
-        self.in_full = true;
     }
 
     /// Draws the phases, and puts the first syncs, polls and changes of bounds on the agenda.
@@ -161,6 +149,15 @@ impl HpaController {
         state.replay(&self.config);
         let at = self.look.at(hpa, state, &self.adapter, self.scrape_phase, cx);
         let look = &self.look;
+        if let Some(size) = look.size
+            && state.sizes.iter().all(|(known, _)| *known != size)
+        {
+            // A VPA makes ever new sizes; the last ones are enough.
+            if state.sizes.len() >= MOST_SIZES {
+                state.sizes.remove(0);
+            }
+            state.sizes.push((size, look::requests_of(size, state, cx)));
+        }
         let readings: smallvec::SmallVec<[Reading<'_>; 4]> =
             state.spec.metrics.iter().enumerate().map(|(i, m)| reading(i, m, look)).collect();
         let view = View {
@@ -182,84 +179,13 @@ impl HpaController {
             cx.submit(Client::Hpa, request);
         }
         if !self.in_full {
-            state.remember_calm(&decision, at, hpa, look.settled, &self.config, cx);
+            state.remember_calm(&decision, at, hpa, look, &self.config, cx);
         }
         let news = state.last.as_ref().is_none_or(|last| differs(last, &decision));
         state.last = Some(decision);
         if news {
             cx.emit(Change::HpaDecided(hpa));
         }
-    }
-}
-
-impl State {
-    /// Notes the sync and answers true if it would only repeat the last one.
-    fn note_if_calm(&mut self, hpa: Id<Hpa>, cx: &Cx<'_>) -> bool {
-        let Some(calm) = &mut self.calm else { return false };
-        let row = &cx.api().hpas[hpa];
-        let target = &cx.api().workloads[row.target];
-        let same = target.replicas == calm.replicas
-            && row.bounds == calm.bounds
-            && look::versions(target, cx) == calm.sets
-            && look::load_changed(target, cx) <= calm.load_since;
-        if !same {
-            return false;
-        }
-        let now = cx.now();
-        calm.noted = Some((calm.noted.map_or(now, |n| n.0), now));
-        true
-    }
-
-    /// Puts the proposals of syncs that were only noted into the history, as far back as any
-    /// window reaches.
-    fn replay(&mut self, config: &Config) {
-        let Some(calm) = self.calm.take() else { return };
-        let Some((first, last)) = calm.noted else { return };
-        let window = self.longest_window(config);
-        let period = config.sync_period.nanos().max(1);
-        let back = (window.nanos() / period + 1).min(last.since(first).nanos() / period);
-        for i in (0..=back).rev() {
-            let at = last - config.sync_period * i;
-            self.history.note(self.spec.behavior.as_ref(), config, calm.proposal, at);
-        }
-    }
-
-    fn longest_window(&self, config: &Config) -> Span {
-        let given = self.spec.behavior.as_ref().map(|b| {
-            let window = |rules: &crate::policy::hpa::Rules| rules.stabilization_window;
-            let up = window(&b.scale_up).unwrap_or(Span::ZERO);
-            up.max(window(&b.scale_down).unwrap_or(config.downscale_stabilization))
-        });
-        given.unwrap_or(config.downscale_stabilization)
-    }
-
-    /// Remembers the inputs if the same ones must give the same decision at any later time.
-    fn remember_calm(
-        &mut self,
-        decision: &Decision,
-        load_since: SimTime,
-        hpa: Id<Hpa>,
-        settled: bool,
-        config: &Config,
-        cx: &Cx<'_>,
-    ) {
-        let Some(proposal) = decision.proposal.filter(|_| settled && decision.is_calm()) else {
-            return;
-        };
-        // Older proposals that still count may hold a direction back; then time changes things.
-        if !self.history.is_level(proposal, cx.now(), self.longest_window(config)) {
-            return;
-        }
-        let row = &cx.api().hpas[hpa];
-        let target = &cx.api().workloads[row.target];
-        self.calm = Some(Calm {
-            sets: look::versions(target, cx),
-            replicas: target.replicas,
-            bounds: row.bounds,
-            load_since,
-            proposal,
-            noted: None,
-        });
     }
 }
 
@@ -306,7 +232,15 @@ fn state(hpa: &HpaModel, model: &Model) -> State {
         })
         .collect();
     let selector = if hpa.ambiguous { SelectorState::Ambiguous } else { SelectorState::Valid };
-    State { spec, served_by, selector, history: History::default(), last: None, calm: None }
+    State {
+        spec,
+        served_by,
+        selector,
+        history: History::default(),
+        last: None,
+        sizes: Vec::new(),
+        calm: None,
+    }
 }
 
 fn config(model: &Model) -> Config {

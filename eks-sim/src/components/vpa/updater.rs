@@ -4,12 +4,12 @@ use super::{Event, Seen, State, Vpa, pods_of, wake};
 use crate::engine::Cx;
 use crate::k8s::VpaEvictionRequirement;
 use crate::policy::vpa::{
-    Group, InPlaceDecision, InPlaceView, Priority, ResizeStatus, Resource, Termination,
-    UpdateConfig, UpdateMode, UpdatePod, eviction_allowed, in_place_decision, priority,
-    update_order,
+    ControlledValues, Group, InPlaceDecision, InPlaceView, Priority, ResizeStatus, Resource,
+    Termination, UpdateConfig, UpdateMode, UpdatePod, eviction_allowed, in_place_decision,
+    priority, update_order,
 };
 use crate::units::{Id, SimTime, Span};
-use crate::world::model::VpaModel;
+use crate::world::model::{VpaContainer, VpaModel};
 use crate::world::recommendations::Targets;
 use crate::world::{Client, Phase, Pod, PodId, Reason, Request, Workload};
 
@@ -108,18 +108,21 @@ impl Vpa {
         let mut last = None;
         pods_of(&[workload], cx.api()).all(|id| {
             let Some(pod) = cx.api().pods.get(id).filter(|p| p.is_active()) else { return true };
-            if pod.last_oom.is_some()
-                || (pod.started != SimTime::NEVER
-                    && cx.now().since(pod.started) >= config.lifetime_threshold)
-            {
+            if pod.last_oom.is_some() {
                 return false;
             }
             let size = (pod.template, pod.shape);
-            if last != Some(size) && !within_bounds(pod, vpa, state, cx) {
-                return false;
-            }
-            last = Some(size);
-            true
+            let diff = match last {
+                Some((known, diff)) if known == size => diff,
+                _ => match diff_within_bounds(pod, vpa, state, cx) {
+                    Some(diff) => diff,
+                    None => return false,
+                },
+            };
+            last = Some((size, diff));
+            let old = pod.started != SimTime::NEVER
+                && cx.now().since(pod.started) >= config.lifetime_threshold;
+            !old || diff < config.min_change_priority
         })
     }
 
@@ -173,33 +176,39 @@ fn mode(vpa: &VpaModel, cx: &Cx<'_>) -> UpdateMode {
     }
 }
 
-/// Whether all requests lie between the bounds, for containers without a LimitRange.
-fn within_bounds(pod: &Pod, vpa: &VpaModel, state: &State, cx: &Cx<'_>) -> bool {
-    let limited = |c: &crate::world::model::VpaContainer| {
-        c.policy.controlled_values == crate::policy::vpa::ControlledValues::RequestsOnly
-    };
+/// How far a pod's requests are from their targets, if all lie between the bounds; for containers
+/// without a LimitRange.
+fn diff_within_bounds(pod: &Pod, vpa: &VpaModel, state: &State, cx: &Cx<'_>) -> Option<f64> {
+    let limited = |c: &VpaContainer| c.policy.controlled_values == ControlledValues::RequestsOnly;
     if vpa.containers.iter().any(limited) {
-        return false;
+        return None;
     }
     let shape = pod.shape.map(|s| cx.api().shapes.get(s));
-    let containers = &cx.model().templates[pod.template].object.spec.containers;
-    containers.iter().enumerate().all(|(i, c)| {
-        let Some(r) = vpa.container(&c.name).and_then(|at| state.recommended[at]) else {
-            return true;
-        };
-        Resource::ALL.into_iter().all(|resource| {
-            if r.target.get(resource).is_none() {
-                return true;
+    let template = &cx.model().templates[pod.template];
+    // Sidecars, which come last, are not sized.
+    let containers = template.uses.iter().take(template.containers as usize);
+    let mut sums = [(0_i64, 0_i64, false); 2];
+    for (i, c) in containers.enumerate() {
+        let Some(r) = vpa.container(&c.name).and_then(|at| state.recommended[at]) else { continue };
+        let requests =
+            shape.and_then(|s| s.containers.get(i)).map_or(c.requests, |own| own.requests);
+        for (resource, sum) in Resource::ALL.into_iter().zip(&mut sums) {
+            let Some(target) = r.target.get(resource) else { continue };
+            let request = requests.get(resource)?;
+            let low = r.lower_bound.get(resource).is_some_and(|low| request < low);
+            let high = r.upper_bound.get(resource).is_some_and(|high| request > high);
+            if low || high {
+                return None;
             }
-            let request = match shape {
-                Some(shape) => shape.containers.get(i).and_then(|c| c.requests.get(resource)),
-                None => crate::policy::vpa::Amounts::lower(&c.resources.requests).get(resource),
-            };
-            let Some(request) = request else { return false };
-            r.lower_bound.get(resource).is_none_or(|low| request >= low)
-                && r.upper_bound.get(resource).is_none_or(|high| request <= high)
-        })
-    })
+            *sum = (sum.0.saturating_add(request), sum.1.saturating_add(target), true);
+        }
+    }
+    let one = |(resource, (requested, wanted, seen)): (Resource, (i64, i64, bool))| {
+        let milli = if resource == Resource::Cpu { 1.0 } else { 1000.0 };
+        let requested = (requested as f64 * milli).max(1.0);
+        if seen { (requested - wanted as f64 * milli).abs() / requested } else { 0.0 }
+    };
+    Some(Resource::ALL.into_iter().zip(sums).map(one).sum())
 }
 
 /// A pod that the updater looks at.

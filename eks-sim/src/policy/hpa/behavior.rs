@@ -71,11 +71,19 @@ impl History {
         }
     }
 
-    /// Whether every proposal that is not older than `window` is this one.
+    /// Whether a proposal of the current count leaves it as it is, now and at any later time: with a
+    /// behavior always, without one if no proposal within the window is larger.
     #[must_use]
-    pub fn is_level(&self, proposal: i32, now: SimTime, window: Span) -> bool {
+    pub fn keeps(
+        &self,
+        behavior: Option<&Behavior>,
+        config: &Config,
+        current: i32,
+        now: SimTime,
+    ) -> bool {
         let records = self.recommendations.as_deref().unwrap_or_default();
-        records.iter().all(|r| r.replicas == proposal || now.since(r.time) > window)
+        let old = |r: &Recommendation| now.since(r.time) > config.downscale_stabilization;
+        behavior.is_some() || records.iter().all(|r| r.replicas <= current || old(r))
     }
 
     /// Remembers a scaling that was written; without a behavior nothing is kept.

@@ -19,6 +19,8 @@ pub struct Layout {
     first: f64,
     /// Growth of bucket sizes; absent = equal sizes.
     ratio: Option<f64>,
+    /// Natural logarithm of the ratio.
+    log_ratio: f64,
     buckets: usize,
     epsilon: f64,
 }
@@ -27,13 +29,20 @@ impl Layout {
     /// Equal buckets of `size` up to `max`; a bucket below weight `epsilon` is empty.
     #[must_use]
     pub fn linear(max: f64, size: f64, epsilon: f64) -> Self {
-        Self { first: size, ratio: None, buckets: bucket_count((max / size).ceil()), epsilon }
+        Self {
+            first: size,
+            ratio: None,
+            log_ratio: 1.0,
+            buckets: bucket_count((max / size).ceil()),
+            epsilon,
+        }
     }
     /// Buckets that grow by `ratio` from `first` up to `max`.
     #[must_use]
     pub fn exponential(max: f64, first: f64, ratio: f64, epsilon: f64) -> Self {
-        let last = log(ratio, max * (ratio - 1.0) / first + 1.0).ceil();
-        Self { first, ratio: Some(ratio), buckets: bucket_count(last), epsilon }
+        let log_ratio = math::ln(ratio);
+        let last = (math::ln(max * (ratio - 1.0) / first + 1.0) / log_ratio).ceil();
+        Self { first, ratio: Some(ratio), log_ratio, buckets: bucket_count(last), epsilon }
     }
     /// The recommender's buckets for cpu in cores: 0.01 to 1000, each 5 % larger.
     #[must_use]
@@ -56,7 +65,7 @@ impl Layout {
         let at = match self.ratio {
             None => value / self.first,
             Some(_) if value < self.first => 0.0,
-            Some(ratio) => log(ratio, value * (ratio - 1.0) / self.first + 1.0),
+            Some(ratio) => math::ln(value * (ratio - 1.0) / self.first + 1.0) / self.log_ratio,
         };
         // The cast saturates, so negative and huge values end in the first and last bucket.
         (at as usize).min(self.buckets - 1)
@@ -77,15 +86,13 @@ fn bucket_count(last: f64) -> usize {
     (last.clamp(0.0, 1e6) as usize) + 1
 }
 
-fn log(base: f64, x: f64) -> f64 {
-    math::ln(x) / math::ln(base)
-}
-
 /// A distribution of weighted samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     layout: Layout,
     weights: Vec<f64>,
+    /// Where each bucket begins.
+    starts: Vec<f64>,
     total: f64,
     /// First non-empty bucket, the last one if all are empty.
     min: usize,
@@ -119,7 +126,8 @@ impl Histogram {
     #[must_use]
     pub fn new(layout: Layout) -> Self {
         let weights = vec![0.0; layout.buckets];
-        Self { layout, weights, total: 0.0, min: layout.buckets - 1, max: 0 }
+        let starts = (0..layout.buckets).map(|bucket| layout.start(bucket)).collect();
+        Self { layout, weights, starts, total: 0.0, min: layout.buckets - 1, max: 0 }
     }
     /// Adds a sample.
     pub fn add(&mut self, value: f64, weight: f64) {
@@ -178,7 +186,7 @@ impl Histogram {
             bucket += 1;
         }
         // The last bucket has no end.
-        self.layout.start((bucket + 1).min(self.layout.buckets - 1))
+        self.starts[(bucket + 1).min(self.layout.buckets - 1)]
     }
     /// Adds all samples of another histogram of the same layout.
     pub fn merge(&mut self, other: &Self) {

@@ -212,8 +212,10 @@ impl Recommender {
             }
         };
         let target = read(self.target_percentile, &|x| x);
-        let upper = |x| confidence_multiplier(x, 1.0, 1.0, sure);
-        let lower = |x| confidence_multiplier(x, 0.001, -2.0, sure);
+        // As `confidence_multiplier`, with the power taken once for both resources.
+        let (high, low) = (math::pow(1.0 + 1.0 / sure, 1.0), math::pow(1.0 + 0.001 / sure, -2.0));
+        let upper = |x| scale_amount(x, high);
+        let lower = |x| scale_amount(x, low);
         Some(self.finish(
             Recommendation {
                 target,

@@ -5,6 +5,7 @@
 
 use super::pods::is_sidecar;
 use crate::k8s::{Container, PodSpec, ServicePort};
+use crate::policy::vpa::Amounts;
 use crate::units::Id;
 use crate::world::model::{ContainerUse, Model, ServiceModel};
 
@@ -27,6 +28,7 @@ pub(super) fn uses(spec: &PodSpec, cpu: i64, memory: i64) -> Vec<ContainerUse> {
         name: c.name.clone(),
         idle_cpu: cpu as f64 * share(c, "cpu"),
         idle_memory: memory as f64 * share(c, "memory"),
+        requests: Amounts::lower(&c.resources.requests),
         memory_limit: c.resources.limits.get("memory").map(|q| q.value()).filter(|&l| l > 0),
     };
     running(spec).map(one).collect()

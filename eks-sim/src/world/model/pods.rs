@@ -2,6 +2,7 @@
 
 use super::ServiceModel;
 use crate::k8s;
+use crate::policy::vpa::Amounts;
 use crate::units::{Bytes, Dist, Id, MilliCpu, MoneyRate, Span};
 use std::sync::Arc;
 
@@ -96,6 +97,8 @@ pub struct ContainerUse {
     pub idle_memory: f64,
     /// Memory limit; none if it is 0 or absent.
     pub memory_limit: Option<i64>,
+    /// Requests.
+    pub requests: Amounts,
 }
 
 /// A ResourceQuota.
