@@ -148,6 +148,12 @@ fn fan_out_machines(
                 push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
             }
         }
+        Change::LoadChanged(s) => {
+            let held = model.services[s].traffic.as_ref().is_some_and(|t| t.memory.raw() > 0);
+            if held {
+                push(Span::ZERO, Event::Kubelet(kubelet::Event::LoadChanged(s)));
+            }
+        }
         Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
         Change::PodResized(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodResized(p)));

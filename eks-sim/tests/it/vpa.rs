@@ -324,3 +324,26 @@ fn kills_for_memory_raise_the_recommendation() {
         assert!((limit as f64 / request as f64 - 1.5).abs() < 1e-6, "{limit} {request}");
     }
 }
+
+/// Requests hold memory while they are worked on: a spike takes pods over their limit, and the VPA
+/// learns from the kills.
+#[test]
+fn requests_that_need_too_much_memory_kill_their_pods() {
+    let resources = "{requests: {cpu: 500m, memory: 100Mi}, limits: {memory: 150Mi}}";
+    let spec = |rate: &str| {
+        format!(
+            "  duration: 1h
+  workloads: [{{for: Deployment/web, idleMemory: 50Mi}}]
+  traffic:
+  - to: Service/web
+    rate: {{constant: 40/s, spikes: [{{at: 20m, duration: 2m, add: {rate}}}]}}
+    perRequest: {{cpu: 1ms, latencyFloor: 1s, memory: 2Mi}}
+"
+        )
+    };
+    // Ten requests a pod at once hold 20 MiB; a hundred would need 200 MiB.
+    assert_eq!(run("vpa-held", &app("Off", resources), &spec("0/s")).0.killed, 0);
+    let (counts, sizes) = run("vpa-held", &app("Recreate", resources), &spec("360/s"));
+    assert!(counts.killed >= 4, "{} killed", counts.killed);
+    assert!(sizes.iter().all(|s| s.1 > 250 << 20), "{sizes:?}");
+}
