@@ -196,6 +196,8 @@ pub struct Machines {
     pub machines: IdVec<Node, Machine>,
     /// Load by Service.
     pub load: IdVec<ServiceModel, ServiceLoad>,
+    /// When the use of a Service's pods changed last.
+    pub load_changed: IdVec<ServiceModel, SimTime>,
 }
 
 impl Machines {

@@ -75,6 +75,8 @@ pub struct Api {
     pub targets: recommendations::TargetSets,
     /// Sizes of pods that differ from their template.
     pub shapes: shapes::Shapes,
+    /// Of each workload, a number that grows whenever its pods or its number of replicas change.
+    pub versions: IdVec<Workload, u32>,
     /// HorizontalPodAutoscalers' state.
     pub hpas: IdVec<Hpa, Hpa>,
     /// Evictions granted within the last two minutes (`disruptedPods` of the budgets).

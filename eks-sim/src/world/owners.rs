@@ -104,8 +104,6 @@ pub struct Set {
     pub ready: u32,
     /// Pods ever created.
     pub created: u32,
-    /// Grows with every change of its pods.
-    pub version: u32,
 }
 
 impl Set {
@@ -126,7 +124,6 @@ impl Set {
             active: 0,
             ready: 0,
             created: 0,
-            version: 0,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::model::{ClaimModel, Template};
 use super::owners::Set;
 use super::shapes::Shape;
 use super::table::Handle;
-use super::{Api, Model, Node};
+use super::{Api, Model, Node, Workload};
 use crate::units::key::{key, key_str};
 use crate::units::{Id, SimTime, Span};
 
@@ -152,9 +152,17 @@ impl Api {
     /// Notes that something about a pod changed that its autoscalers look at.
     pub fn touch(&mut self, pod: PodId) {
         if let Some(p) = self.pods.get(pod) {
-            let version = &mut self.sets[p.set].version;
-            *version = version.wrapping_add(1);
+            self.touch_workload(self.sets[p.set].workload);
         }
+    }
+
+    /// Notes that something about a workload changed that its autoscalers look at.
+    pub fn touch_workload(&mut self, workload: Id<Workload>) {
+        while self.versions.len() <= workload.index() {
+            self.versions.push(0);
+        }
+        let version = &mut self.versions[workload];
+        *version = version.wrapping_add(1);
     }
 
     /// The pod's claims: position in its template, and the key of the volume.
@@ -248,6 +256,7 @@ impl Api {
         if let Some(p) = self.pods.get_mut(pod) {
             p.detached = true;
         }
+        self.touch_workload(self.sets[set].workload);
         // Pods stand in order of creation: the position is found by halving.
         let Self { pods, sets, nodes, .. } = self;
         let listed = &mut sets[set].pods;
@@ -256,7 +265,6 @@ impl Api {
         if listed.get(at) == Some(&pod) {
             listed.remove(at);
         }
-        self.sets[set].version = self.sets[set].version.wrapping_add(1);
         if let Some(node) = node {
             let bound = &mut nodes[node].pods;
             if let Some(at) = bound.iter().position(|&x| x == pod) {

@@ -49,6 +49,7 @@ impl ControlPlane {
         let sets = Vec::new();
         let row = Workload { model, replicas, sets, job, revision: None };
         let workload = api.workloads.push(row);
+        api.touch_workload(workload);
         if !is_deployment {
             // Other workloads own their pods directly.
             let set = api.sets.push(Set::new(workload, template, replicas, 1));
@@ -71,6 +72,7 @@ impl ControlPlane {
         }
         row.replicas = replicas;
         let sets = row.sets.clone();
+        cx.api_mut(&self.writer).touch_workload(workload);
         cx.emit(Change::WorkloadScaled(workload, hpa));
         let kind = cx.api().workloads[workload].kind(cx.model());
         if !matches!(kind, WorkloadKind::Deployment(_)) {
@@ -86,6 +88,8 @@ impl ControlPlane {
         let row = &mut cx.api_mut(&self.writer).hpas[hpa];
         if row.bounds != (min, max) {
             row.bounds = (min, max);
+            let target = row.target;
+            cx.api_mut(&self.writer).touch_workload(target);
             cx.emit(Change::HpaPatched(hpa));
         }
     }
@@ -103,6 +107,7 @@ impl ControlPlane {
         set.max_replicas = 0;
         let set = api.sets.push(set);
         api.workloads[workload].sets.push(set);
+        api.touch_workload(workload);
         cx.emit(Change::SetScaled(set));
     }
 
@@ -120,6 +125,7 @@ impl ControlPlane {
         api.sets[set].deleted = true;
         let workload = api.sets[set].workload;
         api.workloads[workload].sets.retain(|&s| s != set);
+        api.touch_workload(workload);
         cx.emit(Change::SetScaled(set));
     }
 
@@ -139,6 +145,7 @@ impl ControlPlane {
             matches!(cx.model().revisions[*revision].kind, WorkloadKind::Deployment(_));
         let api = cx.api_mut(&self.writer);
         api.workloads[workload].revision = Some(*revision);
+        api.touch_workload(workload);
         if !is_deployment {
             for at in 0..api.workloads[workload].sets.len() {
                 let set = &mut api.sets[api.workloads[workload].sets[at]];

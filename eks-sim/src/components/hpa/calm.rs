@@ -11,55 +11,51 @@ use crate::engine::Cx;
 use crate::policy::hpa::{Config, Decision, Metric, Source, Tolerance, Uniform, propose_uniform};
 use crate::units::{Id, SimTime, Span};
 use crate::world::model::Template;
-use crate::world::{Hpa, Model};
+use crate::world::{Hpa, Model, Workload};
 
 /// Inputs of a sync that left everything as it was.
 #[derive(Clone, Debug)]
 pub(super) struct Calm {
-    /// Sum of the versions of the target's sets, how many there are, and machines lost so far.
-    sets: (u64, usize, u32),
-    replicas: u32,
-    bounds: (i32, i32),
-    while_: While,
+    target: Id<Workload>,
+    /// Version of the target, and machines lost so far.
+    version: (u32, u32),
+    template: Id<Template>,
+    /// The last change of the load that is known to be harmless.
+    load: SimTime,
+    /// Millicores of a pod that leave the count as it is; absent: any change of the load counts.
+    range: Option<(i64, i64)>,
     proposal: i32,
     /// Syncs that were only noted: the first and the last.
     noted: Option<(SimTime, SimTime)>,
 }
 
-/// How long the decision stays the same.
-#[derive(Clone, Copy, Debug)]
-enum While {
-    /// The load has not changed since.
-    LoadSince(SimTime),
-    /// The millicores that each pod of the template uses lie between these.
-    Between(Id<Template>, i64, i64),
+impl Calm {
+    /// Notes the sync and answers true if it would only repeat the last one.
+    pub(super) fn note(&mut self, cx: &Cx<'_>) -> bool {
+        let version = (cx.api().versions[self.target], cx.cloud().deaths);
+        if version != self.version {
+            return false;
+        }
+        let load = look::load_changed(self.template, cx);
+        if load != self.load {
+            // What is harmless now stays so: older parts of the load only drop out.
+            let harmless = self.range.is_some_and(|r| is_between(self.template, r, cx));
+            if !harmless {
+                return false;
+            }
+            self.load = load;
+        }
+        let now = cx.now();
+        self.noted = Some((self.noted.map_or(now, |n| n.0), now));
+        true
+    }
 }
 
 impl State {
-    /// Notes the sync and answers true if it would only repeat the last one.
-    pub(super) fn note_if_calm(&mut self, hpa: Id<Hpa>, cx: &Cx<'_>) -> bool {
-        let Some(calm) = &mut self.calm else { return false };
-        let row = &cx.api().hpas[hpa];
-        let target = &cx.api().workloads[row.target];
-        let same = target.replicas == calm.replicas
-            && row.bounds == calm.bounds
-            && look::versions(target, cx) == calm.sets
-            && match calm.while_ {
-                While::LoadSince(since) => look::load_changed(target, cx) <= since,
-                While::Between(template, low, high) => is_between(template, low, high, cx),
-            };
-        if !same {
-            return false;
-        }
-        let now = cx.now();
-        calm.noted = Some((calm.noted.map_or(now, |n| n.0), now));
-        true
-    }
-
     /// Puts the proposals of syncs that were only noted into the history, as far back as any
     /// window reaches.
-    pub(super) fn replay(&mut self, config: &Config) {
-        let Some(calm) = self.calm.take() else { return };
+    pub(super) fn replay(&mut self, calm: Option<Calm>, config: &Config) {
+        let Some(calm) = calm else { return };
         let Some((first, last)) = calm.noted else { return };
         let window = self.longest_window(config);
         let period = config.sync_period.nanos().max(1);
@@ -75,44 +71,42 @@ impl State {
         given.map_or(config.downscale_stabilization, |(up, down)| up.max(down))
     }
 
-    /// Remembers the inputs if the same ones must give the same decision at any later time.
-    pub(super) fn remember_calm(
-        &mut self,
+    /// The inputs, if the same ones must give the same decision at any later time. The load must
+    /// not have changed since `load_since` for the readings to stay as they are.
+    pub(super) fn calm(
+        &self,
         decision: &Decision,
         load_since: SimTime,
         hpa: Id<Hpa>,
         look: &Look,
         config: &Config,
         cx: &Cx<'_>,
-    ) {
-        let Some(proposal) = decision.proposal.filter(|_| look.settled && decision.is_calm())
-        else {
-            return;
-        };
+    ) -> Option<Calm> {
+        let proposal = decision.proposal.filter(|_| look.settled && decision.is_calm())?;
         let behavior = self.spec.behavior.as_ref();
         if !self.history.keeps(behavior, config, proposal, cx.now()) {
-            return;
+            return None;
         }
-        let row = &cx.api().hpas[hpa];
-        let target = &cx.api().workloads[row.target];
+        let template = look.size?.0;
         let range = self.range(look, proposal, config);
-        self.calm = Some(Calm {
-            sets: look::versions(target, cx),
-            replicas: target.replicas,
-            bounds: row.bounds,
-            while_: range.unwrap_or(While::LoadSince(load_since)),
-            proposal,
-            noted: None,
-        });
+        let load = look::load_changed(template, cx);
+        let harmless = match range {
+            Some(range) => is_between(template, range, cx),
+            None => load <= load_since,
+        };
+        let target = cx.api().hpas[hpa].target;
+        let version = (cx.api().versions[target], cx.cloud().deaths);
+        let calm = Calm { target, version, template, load, range, proposal, noted: None };
+        harmless.then_some(calm)
     }
 
     /// The uses of a pod that leave the count as it is.
-    fn range(&self, look: &Look, current: i32, config: &Config) -> Option<While> {
+    fn range(&self, look: &Look, current: i32, config: &Config) -> Option<(i64, i64)> {
         let [metric] = self.spec.metrics.as_slice() else { return None };
         if metric.source != Source::Resource || metric.name != "cpu" {
             return None;
         }
-        let (template, request) = (look.size?.0, look.same.first().copied().flatten()?);
+        let request = look.same.first().copied().flatten()?;
         let pods = Uniform { pods: look.views.len() as i64, request };
         if pods.pods != i64::from(current) {
             return None;
@@ -125,7 +119,7 @@ impl State {
         }
         let high = edge(inside, inside.saturating_mul(4).saturating_add(1000), &keeps);
         let low = -edge(-inside, 0, &|v| keeps(-v));
-        Some(While::Between(template, low, high))
+        Some((low, high))
     }
 }
 
@@ -151,7 +145,7 @@ fn edge(inside: i64, end: i64, keeps: &dyn Fn(i64) -> bool) -> i64 {
 }
 
 /// Whether whatever a sync can read now of a pod of the template lies in the range.
-fn is_between(template: Id<Template>, low: i64, high: i64, cx: &Cx<'_>) -> bool {
+fn is_between(template: Id<Template>, (low, high): (i64, i64), cx: &Cx<'_>) -> bool {
     let model = cx.model();
     let template = &model.templates[template];
     let from = SimTime::from_nanos(cx.now().nanos().saturating_sub(oldest_reading(model).nanos()));

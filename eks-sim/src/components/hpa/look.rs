@@ -185,16 +185,9 @@ fn is_settled(pod: &Pod, measured: SimTime, now: SimTime, cx: &Cx<'_>) -> bool {
         && (old || measured >= pod.changed() + window)
 }
 
-/// A number that grows whenever something about the target's pods changes, and their sets.
-pub(super) fn versions(target: &Workload, cx: &Cx<'_>) -> (u64, usize, u32) {
-    let sets = target.sets.iter().map(|&s| u64::from(cx.api().sets[s].version));
-    (sets.sum(), target.sets.len(), cx.cloud().deaths)
-}
-
-/// When the load on the target's pods changed last.
-pub(super) fn load_changed(target: &Workload, cx: &Cx<'_>) -> SimTime {
-    let template = target.template(cx.model());
+/// When the load on pods of a template changed last.
+pub(super) fn load_changed(template: Id<Template>, cx: &Cx<'_>) -> SimTime {
     let services = &cx.model().templates[template].services;
-    let loads = services.iter().flat_map(|&s| &cx.machines().load[s].usage);
-    loads.map(|u| u.changed).max().unwrap_or(SimTime::ZERO)
+    let changed = &cx.machines().load_changed;
+    services.iter().map(|&s| changed[s]).max().unwrap_or(SimTime::ZERO)
 }

@@ -39,6 +39,9 @@ pub enum Event {
 pub struct HpaController {
     config: Config,
     states: Vec<State>,
+    /// Inputs of each HPA's last sync, if it would repeat itself while they stay; apart from the
+    /// states, since they are read at every sync.
+    calm: Vec<Option<Calm>>,
     /// Phase of metrics-server's scrapes.
     scrape_phase: Span,
     adapter: Adapter,
@@ -58,8 +61,6 @@ struct State {
     last: Option<Decision>,
     /// Requests of the last sizes of pods that were met.
     sizes: Vec<(look::Size, look::RequestsOf)>,
-    /// Inputs of the last sync, if it would repeat itself while they stay.
-    calm: Option<Calm>,
 }
 
 /// Sizes of pods whose requests an HPA remembers.
@@ -72,6 +73,7 @@ impl HpaController {
         Self {
             config: config(model),
             states: model.hpas.iter().map(|(_, h)| state(h, model)).collect(),
+            calm: model.hpas.iter().map(|_| None).collect(),
             scrape_phase: Span::ZERO,
             adapter: Adapter::new(model),
             pollers: model.scaled_objects.iter().map(|_| Poller::default()).collect(),
@@ -138,15 +140,17 @@ impl HpaController {
     }
 
     fn sync(&mut self, hpa: Id<Hpa>, cx: &mut Cx<'_>) {
-        let now = cx.now();
-        let state = &mut self.states[hpa.index()];
-        if state.note_if_calm(hpa, cx) {
+        if let Some(calm) = &mut self.calm[hpa.index()]
+            && calm.note(cx)
+        {
             return;
         }
+        let now = cx.now();
+        let state = &mut self.states[hpa.index()];
         let row = &cx.api().hpas[hpa];
         (state.spec.min_replicas, state.spec.max_replicas) = row.bounds;
         let target = row.target;
-        state.replay(&self.config);
+        state.replay(self.calm[hpa.index()].take(), &self.config);
         let at = self.look.at(hpa, state, &self.adapter, self.scrape_phase, cx);
         let look = &self.look;
         if let Some(size) = look.size
@@ -179,7 +183,8 @@ impl HpaController {
             cx.submit(Client::Hpa, request);
         }
         if !self.in_full {
-            state.remember_calm(&decision, at, hpa, look, &self.config, cx);
+            let calm = state.calm(&decision, at, hpa, look, &self.config, cx);
+            self.calm[hpa.index()] = calm;
         }
         let news = state.last.as_ref().is_none_or(|last| differs(last, &decision));
         state.last = Some(decision);
@@ -232,15 +237,7 @@ fn state(hpa: &HpaModel, model: &Model) -> State {
         })
         .collect();
     let selector = if hpa.ambiguous { SelectorState::Ambiguous } else { SelectorState::Valid };
-    State {
-        spec,
-        served_by,
-        selector,
-        history: History::default(),
-        last: None,
-        sizes: Vec::new(),
-        calm: None,
-    }
+    State { spec, served_by, selector, history: History::default(), last: None, sizes: Vec::new() }
 }
 
 fn config(model: &Model) -> Config {

@@ -77,6 +77,7 @@ impl Traffic {
             usage.set_memory(held * traffic.memory.raw() as f64, now);
             usage.set_cores(lane.served * traffic.cpu_seconds / pods, now, keep);
         }
+        let used = load.usage.iter().any(|u| u.changed == now);
         load.backlog = state.lanes.iter().map(|l| l.queue.waiting() * l.scale).sum();
         load.totals = state.totals;
         let new = (state.external, state.arriving, state.served, state.success, state.latency);
@@ -85,6 +86,9 @@ impl Traffic {
         (load.external, load.offered, load.served, load.success, load.latency) = new;
         load.past = state.past;
         load.cross_zone = state.cross_zone;
+        if used {
+            cx.machines_mut().load_changed[id] = now;
+        }
         if moved {
             cx.emit(Change::LoadChanged(id));
         }

@@ -188,6 +188,30 @@ impl Histogram {
         // The last bucket has no end.
         self.starts[(bucket + 1).min(self.layout.buckets - 1)]
     }
+    /// Several percentiles in one walk over the buckets.
+    #[must_use]
+    pub fn percentiles<const N: usize>(&self, percentiles: [f64; N]) -> [f64; N] {
+        if self.is_empty() {
+            return [0.0; N];
+        }
+        let thresholds = percentiles.map(|p| p * self.total);
+        let mut found = [self.max.max(self.min); N];
+        let (mut sum, mut open) = (0.0, N);
+        let mut done = [false; N];
+        for bucket in self.min..self.max {
+            sum += self.weights[bucket];
+            for i in 0..N {
+                if !done[i] && sum >= thresholds[i] {
+                    (found[i], done[i]) = (bucket, true);
+                    open -= 1;
+                }
+            }
+            if open == 0 {
+                break;
+            }
+        }
+        found.map(|bucket| self.starts[(bucket + 1).min(self.layout.buckets - 1)])
+    }
     /// Adds all samples of another histogram of the same layout.
     pub fn merge(&mut self, other: &Self) {
         debug_assert!(self.layout == other.layout, "histograms of one layout");
@@ -294,6 +318,11 @@ impl DecayingHistogram {
     pub fn percentile(&self, percentile: f64) -> f64 {
         self.histogram.percentile(percentile)
     }
+    /// See [`Histogram::percentiles`].
+    #[must_use]
+    pub fn percentiles<const N: usize>(&self, percentiles: [f64; N]) -> [f64; N] {
+        self.histogram.percentiles(percentiles)
+    }
     /// Adds all samples of another histogram of the same layout and half-life.
     pub fn merge(&mut self, other: &Self) {
         match (self.reference, other.reference) {
@@ -389,6 +418,16 @@ mod tests {
                 h.subtract(*value, *weight, SimTime::from_secs(*t));
             }
             prop_assert!(h.histogram().total_weight().abs() < 1e-6 * 2_f64.powi(100));
+        }
+
+        #[test]
+        fn one_walk_finds_what_several_find(
+            values in prop::collection::vec(0.0..900.0_f64, 0..40), p in 0.0..1.0_f64,
+        ) {
+            let mut h = Histogram::new(Layout::cpu());
+            values.iter().for_each(|v| h.add(*v, 0.1));
+            let wanted = [0.9, p, 0.5];
+            prop_assert_eq!(h.percentiles(wanted), wanted.map(|p| h.percentile(p)));
         }
 
         #[test]
