@@ -163,7 +163,9 @@ fn is_between(template: Id<Template>, (low, high): (i64, i64), cx: &Cx<'_>) -> b
     }
     // Readings are rounded; one more thousandth on either side covers that.
     let idle = template.idle_cpu.raw();
-    idle + (least * 1000.0) as i64 - 1 >= low && idle + (most * 1000.0) as i64 + 2 <= high
+    let least = idle + (least * 1000.0) as i64 - 1;
+    let most = idle + (most * 1000.0) as i64 + 2;
+    low <= least && most <= high
 }
 
 /// How far back the window of a reading can begin.
