@@ -2,3 +2,4 @@
 
 pub mod cni_churn;
 pub mod cpu;
+pub mod hpa_vpa_day;

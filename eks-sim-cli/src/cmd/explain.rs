@@ -43,7 +43,7 @@ fn execute(args: &ExplainArgs) -> Result<ExitCode, ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const KINDS: [&str; 4] = ["pod", "node", "hpa", "subnet"];
+const KINDS: [&str; 7] = ["pod", "node", "hpa", "vpa", "scaledobject", "workload", "subnet"];
 
 fn parse(object: &str) -> Result<(&str, &str), ExitCode> {
     let parsed = object.split_once('/').filter(|(_, name)| !name.is_empty());

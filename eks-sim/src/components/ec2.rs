@@ -194,6 +194,7 @@ impl Ec2 {
             Event::SpotReclaim(i) => {
                 if cx.cloud().instances[i].state == InstanceState::Running {
                     cx.cloud_mut().instances[i].alive = false;
+                    cx.cloud_mut().deaths += 1;
                     terminate(i, "spot capacity was reclaimed", cx);
                 }
             }
@@ -395,6 +396,7 @@ fn terminate(instance: Id<Instance>, reason: &'static str, cx: &mut Cx<'_>) {
     row.end_reason = reason;
     row.alive = false;
     let (group, key) = (row.group, row.key);
+    cx.cloud_mut().deaths += 1;
     cx.cloud_mut().groups[group].instances.retain(|&i| i != instance);
     cx.emit(Change::InstanceTerminated(instance));
     let draw = engine::draws::key(&[key, 3]);
@@ -430,6 +432,7 @@ fn zone_changed(zone: Id<Zone>, down: bool, cx: &mut Cx<'_>) {
         let row = &mut cx.cloud_mut().instances[id];
         row.alive = false;
         row.crashed = now;
+        cx.cloud_mut().deaths += 1;
         cx.emit(Change::InstanceCrashed(id));
     }
 }

@@ -3,8 +3,10 @@
 use super::agenda::Agenda;
 use super::draws::{Draws, Stream};
 use super::event::Event;
+use crate::policy::vpa::Amounts;
 use crate::units::{Dist, Id, SimTime, Span};
 use crate::world::model::Template;
+use crate::world::recommendations::Targets;
 use crate::world::shapes::{ContainerShape, Shape};
 use crate::world::{Api, Change, Client, Cloud, Machines, Model, Request, World};
 
@@ -123,6 +125,10 @@ impl<'a> Cx<'a> {
     ) -> Id<Shape> {
         let base = &self.model.templates[template];
         self.world.api.shapes.intern(template, base, containers)
+    }
+    /// The row of a VPA's targets. Targets are values, as shapes are.
+    pub fn intern_targets(&mut self, containers: Vec<Option<Amounts>>) -> Id<Targets> {
+        self.world.api.targets.intern(containers)
     }
     /// Everything, read-only.
     #[must_use]

@@ -48,6 +48,8 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::PodReady(p) => (8, 0, pod(p)),
         Change::PodUnready(p) => (9, 0, pod(p)),
         Change::PodRestarted(p) => (10, 0, pod(p)),
+        Change::HpaPatched(h) => (80, 0, u64::from(h.raw())),
+        Change::TriggersChanged(s, on) => (81, u64::from(on), u64::from(s.raw())),
         Change::PodOomKilled(p) => (50, 0, pod(p)),
         Change::PodResizing(p) => (51, 0, pod(p)),
         Change::PodResized(p) => (52, 0, pod(p)),

@@ -120,6 +120,14 @@ impl Sim {
         }
     }
 
+    /// The same with every sync of every HPA done in full, also where it only repeats the last one:
+    /// slower, and without any other effect.
+    #[must_use]
+    pub fn with_full_syncs(mut self) -> Self {
+        self.components.hpa.sync_in_full();
+        self
+    }
+
     /// Runs to the end of the scenario. A bound that is reached ends the run with a diagnosis.
     pub fn run(&mut self, observer: &mut impl Observer) -> Option<Diagnosis> {
         self.run_until(SimTime::NEVER, observer)

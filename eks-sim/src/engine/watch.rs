@@ -83,11 +83,6 @@ fn fan_out_objects(
             if let (Change::WorkloadCreated(_), Some(_)) = (change, row.vpa) {
                 push(watch, Event::Vpa(vpa::Event::WorkloadCreated(w)));
             }
-            if let Change::WorkloadCreated(_) = change
-                && let Some(h) = world.api.workloads[w].hpa
-            {
-                push(watch, Event::Hpa(hpa::Event::Sync(h)));
-            }
         }
         Change::WorkloadChanged(w, _) => {
             push(watch, Event::Workloads(workloads::Event::WorkloadChanged(w)));
@@ -159,6 +154,12 @@ fn fan_out_machines(
         }
         Change::NodeNetworkReady(n) => {
             push(Span::ZERO, Event::Kubelet(kubelet::Event::NodeReady(n)));
+        }
+        Change::LoadChanged(s) => {
+            let held = model.services[s].traffic.as_ref().is_some_and(|t| t.memory.raw() > 0);
+            if held {
+                push(Span::ZERO, Event::Kubelet(kubelet::Event::LoadChanged(s)));
+            }
         }
         Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
         Change::PodResized(p) => {
@@ -383,6 +384,7 @@ fn refused(
         Request::Report { pod, report } => {
             push(retry, Event::Kubelet(kubelet::Event::Report(pod, report)));
         }
+        Request::PatchHpa { patch, .. } => push(retry, Event::Hpa(hpa::Event::Patch(patch))),
         Request::ScaleWorkload { .. }
         | Request::RecommendVpa { .. }
         | Request::ResizePod { .. } => {}
@@ -443,8 +445,11 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
         Request::DeleteNode { node } => draws::key(&[14, u64::from(node.raw())]),
         Request::CreateJob { cron } => draws::key(&[15, u64::from(cron.raw())]),
         Request::FinishJob { job, .. } => draws::key(&[16, u64::from(job.raw())]),
-        Request::RecommendVpa { vpa, shape } => {
-            draws::key(&[22, u64::from(vpa.raw()), u64::from(shape.raw())])
+        Request::PatchHpa { hpa, patch, .. } => {
+            draws::key(&[25, u64::from(hpa.raw()), u64::from(patch)])
+        }
+        Request::RecommendVpa { vpa, targets } => {
+            draws::key(&[22, u64::from(vpa.raw()), u64::from(targets.raw())])
         }
         Request::ResizePod { pod: p, shape } => draws::key(&[23, pod(p), u64::from(shape.raw())]),
         Request::Resized { pod: p } => draws::key(&[24, pod(p)]),

@@ -7,6 +7,7 @@
 mod autoscaling;
 mod batch;
 mod karpenter;
+mod keda;
 mod meta;
 mod network;
 mod node;
@@ -18,6 +19,7 @@ mod workload;
 pub use autoscaling::*;
 pub use batch::*;
 pub use karpenter::*;
+pub use keda::*;
 pub use meta::*;
 pub use network::*;
 pub use node::*;

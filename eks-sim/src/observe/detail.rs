@@ -4,6 +4,7 @@ mod karpenter;
 
 use super::network_events;
 use super::outcome::{Detail, EventRow, NodeRow, PodRow};
+use super::scaling;
 use crate::catalog::CapacityType;
 use crate::components::karpenter::explain::Purchase;
 use crate::components::vpc_cni::VpcCni;
@@ -33,6 +34,8 @@ pub struct DetailRecorder {
     network_max: BTreeMap<u32, [u32; 3]>,
     /// By instance: why Karpenter bought it.
     purchases: BTreeMap<u32, Purchase>,
+    /// Buffer.
+    of_scalers: Vec<EventRow>,
 }
 
 /// Name of a pod: of its owner, with the suffix Kubernetes would give it.
@@ -102,13 +105,16 @@ impl DetailRecorder {
         {
             self.purchases.insert(i.raw(), why);
         }
-        if let Some(row) = describe(now, change, view) {
+        let mut of_scalers = core::mem::take(&mut self.of_scalers);
+        scaling::rows(now, change, view, &mut of_scalers);
+        for row in of_scalers.drain(..).chain(describe(now, change, view)) {
             if self.events.len() < MOST_EVENTS {
                 self.events.push(row);
             } else {
                 self.left_out += 1;
             }
         }
+        self.of_scalers = of_scalers;
     }
 
     fn row(&mut self, pod: PodId) -> Option<&mut PodRow> {
@@ -435,23 +441,14 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
             row("controller", "workload", owner, "FailedCreate", message)
         }
         Change::WorkloadScaled(x, hpa) => {
-            let by = if hpa.is_some() { "horizontal-pod-autoscaler" } else { "kubectl" };
+            let target = w.api.workloads[x].model;
+            let by = match hpa {
+                Some(_) => "horizontal-pod-autoscaler",
+                None if m.scaled_objects.iter().any(|(_, s)| s.target == target) => "keda-operator",
+                None => "kubectl",
+            };
             let message = format!("Scaled to {}", w.api.workloads[x].replicas);
             row(by, "workload", workload(x), "ScalingReplicaSet", message)
-        }
-        Change::HpaDecided(h) => {
-            let model = &m.hpas[Id::new(h.raw())];
-            let (spec, decision) = v.hpa.last(h)?;
-            let active = decision.scaling_active.map_or("", |a| a.reason(spec));
-            let message = format!(
-                "desired {} of {}; {}; {active}",
-                decision.desired,
-                decision.current,
-                decision.able_to_scale.reason()
-            );
-            let object = format!("{}/{}", model.namespace, model.name);
-            let reason = if decision.rescale { "SuccessfulRescale" } else { "Decided" };
-            row("horizontal-pod-autoscaler", "hpa", object, reason, message)
         }
         Change::JobFinished(x, ok) => row(
             "job-controller",

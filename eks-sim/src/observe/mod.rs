@@ -6,4 +6,5 @@ mod integral;
 pub mod metrics;
 mod network_events;
 pub mod outcome;
+mod scaling;
 pub mod series;

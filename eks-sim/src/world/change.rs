@@ -1,8 +1,12 @@
 //! Facts ([`Change`]) and wishes ([`Request`]).
 
 use super::cloud::{Fleet, Instance, LaunchFailure};
-use super::model::{BudgetModel, CronModel, GroupModel, ServiceModel, SubnetModel, VpaModel, Zone};
+use super::model::{
+    BudgetModel, CronModel, GroupModel, ScaledObjectModel, ServiceModel, SubnetModel, VpaModel,
+    Zone,
+};
 use super::nodes::SystemTaint;
+use super::recommendations::Targets;
 use super::shapes::Shape;
 use super::{Hpa, Node, NodeCondition, PodId, Set, Workload};
 use crate::units::Id;
@@ -38,11 +42,13 @@ pub enum Client {
     User,
     /// VerticalPodAutoscaler.
     Vpa,
+    /// KEDA's operator.
+    Keda,
 }
 
 impl Client {
     /// Number of clients.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
     /// Position in tables.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -66,6 +72,7 @@ impl Client {
             Self::Kubelet => "kubelet",
             Self::User => "kubectl",
             Self::Vpa => "vertical-pod-autoscaler",
+            Self::Keda => "keda-operator",
         }
     }
 }
@@ -150,6 +157,17 @@ pub enum Request {
         /// HPA that asks, if any.
         hpa: Option<Id<Hpa>>,
     },
+    /// Set the bounds of an HPA.
+    PatchHpa {
+        /// HPA.
+        hpa: Id<Hpa>,
+        /// `minReplicas`.
+        min: i32,
+        /// `maxReplicas`.
+        max: i32,
+        /// Number of the change in the model.
+        patch: u32,
+    },
     /// Create the current ReplicaSet of a Deployment.
     CreateSet {
         /// Deployment.
@@ -223,8 +241,8 @@ pub enum Request {
     RecommendVpa {
         /// VPA.
         vpa: Id<VpaModel>,
-        /// What new pods get.
-        shape: Id<Shape>,
+        /// Targets of its containers.
+        targets: Id<Targets>,
     },
     /// Resize a pod in place.
     ResizePod {
@@ -377,6 +395,10 @@ pub enum Change {
     SetScaled(Id<Set>),
     /// An HPA made a decision.
     HpaDecided(Id<Hpa>),
+    /// An HPA has other bounds.
+    HpaPatched(Id<Hpa>),
+    /// Some trigger of a ScaledObject became active, or none is any more.
+    TriggersChanged(Id<ScaledObjectModel>, bool),
     /// A node registered.
     NodeRegistered(Id<Node>),
     /// A node's Ready condition changed.

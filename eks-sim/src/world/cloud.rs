@@ -216,6 +216,8 @@ pub struct Cloud {
     pub stockouts: Vec<u32>,
     /// Random stock-outs: capacity pools that were asked for, by their key.
     pub pools: std::collections::BTreeMap<u64, CapacityPool>,
+    /// Machines that stopped working so far.
+    pub deaths: u32,
     /// EBS volumes by the key of their claim.
     pub volumes: std::collections::BTreeMap<u64, Volume>,
 }

@@ -160,6 +160,8 @@ pub struct Usage {
     pub pods: u32,
     /// Bytes of memory.
     pub memory: f64,
+    /// When the cores or the memory changed last.
+    pub changed: SimTime,
     /// (since, ∫ cores dt at that time, cores from then on): the last minutes.
     pub history: VecDeque<(SimTime, f64, f64)>,
 }
@@ -185,11 +187,42 @@ impl Usage {
         found.map_or(0.0, |&(since, sum, cores)| sum + cores * at.since(since).secs_f64())
     }
 
+    /// Mean cores between two instants: exact where they did not change.
+    #[must_use]
+    pub fn mean(&self, begin: SimTime, end: SimTime) -> f64 {
+        match self.history.back() {
+            Some(&(since, _, cores)) if since <= begin => cores,
+            _ => (self.integral(end) - self.integral(begin)) / end.since(begin).secs_f64(),
+        }
+    }
+
+    /// Least and most cores since an instant within the history.
+    #[must_use]
+    pub fn range(&self, from: SimTime) -> (f64, f64) {
+        let mut range = (self.cores, self.cores);
+        for &(since, _, cores) in self.history.iter().rev() {
+            range = (range.0.min(cores), range.1.max(cores));
+            if since <= from {
+                break;
+            }
+        }
+        range
+    }
+
+    /// Notes the memory from `now` on.
+    pub fn set_memory(&mut self, memory: f64, now: SimTime) {
+        if self.memory != memory {
+            self.memory = memory;
+            self.changed = now;
+        }
+    }
+
     /// Notes the cores from `now` on; history older than `keep` is dropped.
     pub fn set_cores(&mut self, cores: f64, now: SimTime, keep: crate::units::Span) {
         if self.history.back().is_some_and(|&(_, _, c)| c == cores) {
             return;
         }
+        self.changed = now;
         let sum = self.integral(now);
         if let Some(last) = self.history.back_mut().filter(|l| l.0 == now) {
             last.2 = cores;
@@ -214,6 +247,8 @@ pub struct Machines {
     pub load: IdVec<ServiceModel, ServiceLoad>,
     /// Attempts of single requests so far, in the exact mode.
     pub attempts: u64,
+    /// When the use of a Service's pods changed last.
+    pub load_changed: IdVec<ServiceModel, SimTime>,
 }
 
 impl Machines {

@@ -15,8 +15,6 @@ pub struct Workload {
     pub replicas: u32,
     /// Its sets, oldest first; the last is the current one.
     pub sets: Vec<Id<Set>>,
-    /// The HPA that scales it.
-    pub hpa: Option<Id<Hpa>>,
     /// State of a Job.
     pub job: Option<JobState>,
     /// What a step of the scenario made of it; `None` while it is as it was created.
@@ -137,10 +135,8 @@ pub struct Hpa {
     pub model: Id<HpaModel>,
     /// What it scales.
     pub target: Id<Workload>,
-    /// Desired replicas at the last sync.
-    pub desired: u32,
-    /// Average utilisation seen at the last sync, in percent, if any.
-    pub utilization: Option<i32>,
+    /// `minReplicas` and `maxReplicas`.
+    pub bounds: (i32, i32),
 }
 
 /// State of a CronJob.

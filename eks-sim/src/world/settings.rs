@@ -4,6 +4,7 @@
 
 use super::{Client, Model};
 use crate::catalog::Defaults;
+use crate::policy::vpa::{AggregateConfig, Amounts, OomBump, Recommender, UpdateConfig};
 use crate::policy::vpc_cni::ec2_api::{API_CALLS, ApiCall, ApiLimits, Bucket};
 use crate::units::{Dist, DistF64, Span};
 
@@ -133,12 +134,10 @@ pub struct Settings {
     pub hpa_cpu_initialization: Span,
     /// `hpa.initial_readiness_delay`.
     pub hpa_initial_readiness_delay: Span,
-    /// `vpa.recommender_interval`.
-    pub vpa_recommender_period: Span,
-    /// `vpa.updater_interval`.
-    pub vpa_updater_period: Span,
-    /// `metrics_server.resolution`.
-    pub scrape_period: Span,
+    /// Times of the metrics pipeline.
+    pub metrics: MetricsSettings,
+    /// The VPA's flags.
+    pub vpa: VpaSettings,
     /// `job.sync_batch`.
     pub job_sync: Span,
     /// `storage.ebs_create`, `ebs_attach`, `ebs_detach`, `format_and_mount`.
@@ -177,6 +176,95 @@ pub struct LoadBalancerSettings {
     pub grow: Dist,
     /// `elb.shrink_after`: how long fewer must do before addresses are given back.
     pub shrink_after: Span,
+}
+
+/// Times of the metrics pipeline.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsSettings {
+    /// `metrics_server.resolution`.
+    pub resolution: Span,
+    /// `metrics_server.store_delay`: from the beginning of a scrape until its result is served.
+    pub store_delay: Span,
+    /// `metrics_server.housekeeping_interval`: how often the kubelet measures a container.
+    pub housekeeping: Span,
+    /// `metrics_server.fresh_container_min`.
+    pub fresh_container_min: Span,
+    /// `metrics_adapter.scrape_interval`: how often custom metrics of Services are taken.
+    pub adapter_interval: Span,
+}
+
+impl MetricsSettings {
+    fn new(d: &Defaults) -> Self {
+        let least = Span::from_millis(1);
+        Self {
+            resolution: d.span("metrics_server.resolution").max(least),
+            store_delay: d.span("metrics_server.store_delay"),
+            housekeeping: d.span("metrics_server.housekeeping_interval").max(least),
+            fresh_container_min: d.span("metrics_server.fresh_container_min"),
+            adapter_interval: d.span("metrics_adapter.scrape_interval").max(least),
+        }
+    }
+}
+
+/// The VPA's flags.
+#[derive(Clone, Copy, Debug)]
+pub struct VpaSettings {
+    /// `vpa.recommender_interval`.
+    pub recommender_period: Span,
+    /// `vpa.updater_interval`.
+    pub updater_period: Span,
+    /// How samples are kept.
+    pub aggregation: AggregateConfig,
+    /// How they become a recommendation.
+    pub recommender: Recommender,
+    /// Which pods are changed.
+    pub update: UpdateConfig,
+    /// `vpa.eviction_rate_limit` a second and `vpa.eviction_rate_burst`; a negative limit is none.
+    pub eviction_rate: (f64, f64),
+}
+
+impl VpaSettings {
+    fn new(d: &Defaults) -> Self {
+        let pod_minimum = Amounts {
+            cpu: Some(d.quantity("vpa.pod_min_cpu").milli_value()),
+            memory: Some(d.quantity("vpa.pod_min_memory").value()),
+        };
+        let half_life = d.span("vpa.half_life");
+        let least = Span::from_millis(1);
+        Self {
+            recommender_period: d.span("vpa.recommender_interval").max(least),
+            updater_period: d.span("vpa.updater_interval").max(least),
+            aggregation: AggregateConfig {
+                memory_interval: d.span("vpa.memory_aggregation_interval").max(least),
+                memory_intervals: d.i64("vpa.memory_aggregation_interval_count").max(1) as u64,
+                cpu_half_life: half_life.max(least),
+                memory_half_life: half_life.max(least),
+                cpu_weight: d.f64("vpa.cpu_sample_weight"),
+                oom: OomBump {
+                    ratio: d.f64("vpa.oom_bump_up_ratio"),
+                    min_bytes: d.i64("vpa.oom_min_bump_up"),
+                },
+            },
+            recommender: Recommender {
+                target_percentile: d.f64("vpa.target_percentile"),
+                lower_bound_percentile: d.f64("vpa.lower_bound_percentile"),
+                upper_bound_percentile: d.f64("vpa.upper_bound_percentile"),
+                margin_fraction: d.f64("vpa.safety_margin"),
+                pod_minimum,
+                ..Recommender::default()
+            },
+            update: UpdateConfig {
+                min_change_priority: d.f64("vpa.pod_update_threshold"),
+                lifetime_threshold: d
+                    .span("vpa.in_recommendation_bounds_eviction_lifetime_threshold"),
+                evict_after_oom: d.span("vpa.evict_after_oom_threshold"),
+                eviction_tolerance: d.f64("vpa.eviction_tolerance").clamp(0.0, 1.0),
+                min_replicas: i32::try_from(d.i64("vpa.min_replicas")).unwrap_or(i32::MAX),
+                skip_disruption_budget: false,
+            },
+            eviction_rate: (d.f64("vpa.eviction_rate_limit"), d.f64("vpa.eviction_rate_burst")),
+        }
+    }
 }
 
 impl Settings {
@@ -291,9 +379,8 @@ impl Settings {
             hpa_downscale_stabilization: d.span("hpa.downscale_stabilization"),
             hpa_cpu_initialization: d.span("hpa.cpu_initialization_period"),
             hpa_initial_readiness_delay: d.span("hpa.initial_readiness_delay"),
-            vpa_recommender_period: d.span("vpa.recommender_interval"),
-            vpa_updater_period: d.span("vpa.updater_interval"),
-            scrape_period: d.span("metrics_server.resolution"),
+            metrics: MetricsSettings::new(d),
+            vpa: VpaSettings::new(d),
             job_sync: d.span("job.sync_batch"),
             ebs: [
                 dist(d, "storage.ebs_create")?,

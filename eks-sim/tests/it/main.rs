@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A test may stop where it fails.
 mod addresses;
 mod analytic;
+mod autoscaling;
 mod controllers;
 mod determinism;
 mod exercises;

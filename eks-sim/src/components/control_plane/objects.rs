@@ -6,7 +6,8 @@ use crate::units::Id;
 use crate::world::model::{CronModel, WorkloadKind, WorkloadModel};
 use crate::world::owners::JobState;
 use crate::world::steps::StepKind;
-use crate::world::{Change, Hpa, Set, Workload};
+use crate::world::{Change, Hpa, Request, Set, Workload};
+use std::collections::BTreeMap;
 
 impl ControlPlane {
     /// Everything of the model that exists from the start, as if applied in one go.
@@ -14,19 +15,16 @@ impl ControlPlane {
         let model = cx.model();
         cx.api_mut(&self.writer).quota_used = vec![Default::default(); model.quotas.len()];
         let of_cron: Vec<Id<WorkloadModel>> = model.cron_jobs.iter().map(|(_, c)| c.job).collect();
+        let mut targets: BTreeMap<u32, Id<Workload>> = BTreeMap::new();
         for (id, _) in model.workloads.iter().filter(|(id, _)| !of_cron.contains(id)) {
             let workload = self.add_workload(id, 0, cx);
-            for (number, hpa) in model.hpas.iter().filter(|(_, h)| h.target == id) {
-                let api = cx.api_mut(&self.writer);
-                while api.hpas.len() <= number.index() {
-                    let model = Id::new(api.hpas.len() as u32);
-                    api.hpas.push(Hpa { model, target: workload, desired: 0, utilization: None });
-                }
-                let row = Id::new(number.raw());
-                api.hpas[row].target = workload;
-                api.workloads[workload].hpa = Some(row);
-                debug_assert_eq!(hpa.target, id);
-            }
+            targets.insert(id.raw(), workload);
+        }
+        for (id, hpa) in model.hpas.iter() {
+            // The model has no HPA whose target does not exist from the start.
+            let Some(&target) = targets.get(&hpa.target.raw()) else { continue };
+            let row = Hpa { model: id, target, bounds: hpa.bounds };
+            cx.api_mut(&self.writer).hpas.push(row);
         }
     }
 
@@ -49,8 +47,9 @@ impl ControlPlane {
         let is_deployment = matches!(description.kind, WorkloadKind::Deployment(_));
         let api = cx.api_mut(&self.writer);
         let sets = Vec::new();
-        let row = Workload { model, replicas, sets, hpa: None, job, revision: None };
+        let row = Workload { model, replicas, sets, job, revision: None };
         let workload = api.workloads.push(row);
+        api.touch_workload(workload);
         if !is_deployment {
             // Other workloads own their pods directly.
             let set = api.sets.push(Set::new(workload, template, replicas, 1));
@@ -73,12 +72,25 @@ impl ControlPlane {
         }
         row.replicas = replicas;
         let sets = row.sets.clone();
+        cx.api_mut(&self.writer).touch_workload(workload);
         cx.emit(Change::WorkloadScaled(workload, hpa));
         let kind = cx.api().workloads[workload].kind(cx.model());
         if !matches!(kind, WorkloadKind::Deployment(_)) {
             for set in sets {
                 cx.api_mut(&self.writer).sets[set].desired = replicas;
             }
+        }
+    }
+
+    /// New bounds of an HPA.
+    pub(super) fn patch_hpa(&mut self, request: Request, cx: &mut Cx<'_>) {
+        let Request::PatchHpa { hpa, min, max, .. } = request else { return };
+        let row = &mut cx.api_mut(&self.writer).hpas[hpa];
+        if row.bounds != (min, max) {
+            row.bounds = (min, max);
+            let target = row.target;
+            cx.api_mut(&self.writer).touch_workload(target);
+            cx.emit(Change::HpaPatched(hpa));
         }
     }
 
@@ -95,6 +107,7 @@ impl ControlPlane {
         set.max_replicas = 0;
         let set = api.sets.push(set);
         api.workloads[workload].sets.push(set);
+        api.touch_workload(workload);
         cx.emit(Change::SetScaled(set));
     }
 
@@ -112,6 +125,7 @@ impl ControlPlane {
         api.sets[set].deleted = true;
         let workload = api.sets[set].workload;
         api.workloads[workload].sets.retain(|&s| s != set);
+        api.touch_workload(workload);
         cx.emit(Change::SetScaled(set));
     }
 
@@ -134,6 +148,7 @@ impl ControlPlane {
             matches!(cx.model().revisions[*revision].kind, WorkloadKind::Deployment(_));
         let api = cx.api_mut(&self.writer);
         api.workloads[workload].revision = Some(*revision);
+        api.touch_workload(workload);
         if !is_deployment {
             for at in 0..api.workloads[workload].sets.len() {
                 let set = &mut api.sets[api.workloads[workload].sets[at]];

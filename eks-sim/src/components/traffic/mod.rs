@@ -150,6 +150,7 @@ impl Traffic {
             crate::world::machines::ServiceLoad { usage, ..Default::default() }
         });
         cx.machines_mut().load = loads.collect();
+        cx.machines_mut().load_changed = self.states.iter().map(|_| SimTime::ZERO).collect();
         if cx.model().services.iter().any(|(_, s)| s.traffic.is_some()) {
             if let Some(exact) = &mut self.exact {
                 exact.start(cx);

@@ -69,7 +69,7 @@ impl Traffic {
     fn publish(&mut self, id: Id<ServiceModel>, cx: &mut Cx<'_>) {
         let (now, model) = (cx.now(), cx.model());
         let Some(traffic) = &model.services[id].traffic else { return };
-        let keep = model.settings.scrape_period * 8;
+        let keep = model.settings.metrics.resolution * 8;
         let state = &mut self.states[id];
         if let Some(at) = state.next_notice(now) {
             state.settle = state.settle.wrapping_add(1);
@@ -80,9 +80,11 @@ impl Traffic {
         for (usage, lane) in load.usage.iter_mut().zip(&state.lanes) {
             let pods = f64::from(lane.alive.max(1));
             usage.pods = lane.alive;
-            usage.memory = lane.served * state.latency / pods * traffic.memory.raw() as f64;
+            let held = lane.served * state.latency / pods;
+            usage.set_memory(held * traffic.memory.raw() as f64, now);
             usage.set_cores(lane.served * lane.cpu_seconds() / pods, now, keep);
         }
+        let used = load.usage.iter().any(|u| u.changed == now);
         load.backlog = state.lanes.iter().map(|l| l.queue.waiting() * l.scale).sum();
         load.totals = state.totals;
         // Clients outside see what their repetitions make of it.
@@ -95,6 +97,9 @@ impl Traffic {
         (load.external, load.offered, load.served, load.success, load.latency) = new;
         load.past = state.past;
         load.cross_zone = state.cross_zone;
+        if used {
+            cx.machines_mut().load_changed[id] = now;
+        }
         if moved {
             cx.emit(Change::LoadChanged(id));
         }

@@ -68,6 +68,12 @@ fn a_good_input_is_silent() {
 #[test]
 fn each_mistake_is_found() {
     let vpa = "---\napiVersion: autoscaling.k8s.io/v1\nkind: VerticalPodAutoscaler\nmetadata: {name: web}\nspec: {targetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}\n";
+    let keda = "---\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: web}\nspec:\n  scaleTargetRef: {name: web}\n  minReplicaCount: 1\n  triggers: [{type: cpu, metadata: {value: '70'}}]\n";
+    let no_hpa = GOOD
+        .split("---\n")
+        .filter(|d| !d.contains("HorizontalPodAutoscaler"))
+        .collect::<Vec<_>>()
+        .join("---\n");
     let pool = "spec:\n      nodeSelector: {kubernetes.io/arch: arm64}\n      containers:";
     let second =
         GOOD.split("---\n").nth(1).unwrap().replace("{name: web}\nspec", "{name: two}\nspec");
@@ -76,6 +82,8 @@ fn each_mistake_is_found() {
         ("W0502", SCENARIO.to_owned(), GOOD.replace("maxUnavailable: 1", "minAvailable: 2")),
         ("W0502", SCENARIO.to_owned(), GOOD.replace("maxUnavailable: 1", "maxUnavailable: 0")),
         ("W0503", SCENARIO.to_owned(), format!("{GOOD}{vpa}")),
+        ("W0503", SCENARIO.to_owned(), format!("{no_hpa}{vpa}{keda}")),
+        ("W0515", SCENARIO.to_owned(), format!("{GOOD}{keda}")),
         ("W0504", SCENARIO.replace("/22", "/25"), GOOD.to_owned()),
         ("W0505", SCENARIO.to_owned(), GOOD.replace("memory: 256Mi", "memory: 64Gi")),
         ("W0506", SCENARIO.to_owned(), GOOD.replace("spec:\n      containers:", pool)),

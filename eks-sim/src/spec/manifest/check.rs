@@ -8,7 +8,7 @@ mod network;
 mod pod;
 mod workload;
 
-pub(super) use autoscaling::{hpa, node_pool, pdb, vpa};
+pub(super) use autoscaling::{hpa, node_pool, pdb, scaled_object, vpa};
 pub(super) use names::{dns_label, dns_subdomain};
 pub(super) use network::{eni_config, security_group_policy};
 pub(super) use pod::{limit_range, pod, pvc, quota};

@@ -380,6 +380,11 @@ impl Collector {
             "VerticalPodAutoscaler" => {
                 self.add(node, job, r, c::vpa, |_| {}, |m: &mut M| &mut m.vpas)
             }
+            "ScaledObject" => {
+                self.add(node, job, r, c::scaled_object, d::default_scaled_object, |m: &mut M| {
+                    &mut m.scaled_objects
+                })
+            }
             "PodDisruptionBudget" => {
                 self.add(node, job, r, c::pdb, |_| {}, |m: &mut M| &mut m.pdbs)
             }

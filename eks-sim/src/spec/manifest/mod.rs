@@ -14,11 +14,13 @@ mod cross;
 mod defaults;
 mod modern;
 mod template;
+pub mod triggers;
 
 pub use collect::{load_manifests, load_text};
 pub use defaults::{
     default_container, default_cron_job, default_daemon_set, default_deployment, default_hpa,
-    default_job, default_pod_spec, default_replica_set, default_service, default_stateful_set,
+    default_job, default_pod_spec, default_replica_set, default_scaled_object, default_service,
+    default_stateful_set,
 };
 
 use super::source::SourceSpan;
@@ -63,6 +65,7 @@ pub const MARKED: &[&str] = &[
     "spec.scaleTargetRef",
     "spec.targetRef",
     "spec.metrics",
+    "spec.triggers",
     "spec.minAvailable",
     "spec.maxUnavailable",
     "spec.schedule",
@@ -123,6 +126,8 @@ pub struct Manifests {
     pub hpas: Vec<Sourced<k8s::HorizontalPodAutoscaler>>,
     /// VerticalPodAutoscalers.
     pub vpas: Vec<Sourced<k8s::VerticalPodAutoscaler>>,
+    /// KEDA's ScaledObjects.
+    pub scaled_objects: Vec<Sourced<k8s::ScaledObject>>,
     /// PodDisruptionBudgets.
     pub pdbs: Vec<Sourced<k8s::PodDisruptionBudget>>,
     /// PriorityClasses.
@@ -194,6 +199,7 @@ impl Manifests {
         count += self.daemon_sets.len() + self.jobs.len() + self.cron_jobs.len() + self.pods.len();
         count += self.scheduler_configurations.len();
         count += self.services.len() + self.hpas.len() + self.vpas.len() + self.pdbs.len();
+        count += self.scaled_objects.len();
         count += self.priority_classes.len() + self.namespaces.len() + self.resource_quotas.len();
         count += self.limit_ranges.len() + self.pvcs.len() + self.pvs.len() + self.nodes.len();
         count += self.auto_node_classes.len();

@@ -9,6 +9,7 @@ mod faults;
 mod mesh;
 mod network;
 mod objective;
+mod scaling;
 mod traffic;
 mod values;
 
@@ -18,6 +19,7 @@ pub use faults::*;
 pub use mesh::*;
 pub use network::*;
 pub use objective::*;
+pub use scaling::*;
 pub use traffic::*;
 pub use values::*;
 
@@ -79,6 +81,8 @@ pub struct ScenarioSpec {
     pub mesh: Option<MeshSpec>,
     /// Custom and external metrics that HPAs read.
     pub metrics: Vec<CustomMetricSpec>,
+    /// Bounds of HPAs that move during the run: schedules, forecasts.
+    pub scaling: Vec<ScalingSpec>,
     /// How Jobs behave: durations, failures, extra schedules.
     pub jobs: Vec<JobBehaviorSpec>,
     /// How workloads behave where a manifest cannot say: start time, idle use, memory.
@@ -121,6 +125,7 @@ impl Default for ScenarioSpec {
             load: LoadSpec::default(),
             mesh: None,
             metrics: Vec::new(),
+            scaling: Vec::new(),
             jobs: Vec::new(),
             workloads: Vec::new(),
             images: Vec::new(),

@@ -311,7 +311,8 @@ pub struct CustomMetricSpec {
     /// What of the Service: `requestsPerSecond` (default), `waiting` or `latencySeconds`.
     #[serde(default)]
     pub measure: Option<String>,
-    /// How old a value of `values` is when the HPA reads it (default 0 s).
+    /// How old a value is when the HPA reads it (default 0 s). Values of a Service are besides taken
+    /// only every `metrics_adapter.scrape_interval`.
     #[serde(default)]
     pub delay: Span,
 }

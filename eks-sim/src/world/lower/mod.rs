@@ -5,16 +5,20 @@
 
 mod addons;
 mod admission;
+mod autoscaling;
 mod branches;
 mod cluster;
+mod containers;
 mod faults;
 mod karpenter;
+mod keda;
 mod load_balancers;
 mod mesh;
 mod metrics;
 mod network;
 mod objects;
 mod pods;
+mod scaling;
 mod scheduler;
 mod steps;
 mod trace;
@@ -145,6 +149,8 @@ fn lower(
         service_order: Vec::new(),
         hpas: IdVec::new(),
         metrics: Vec::new(),
+        hpa_patches: Vec::new(),
+        scaled_objects: IdVec::new(),
         vpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
@@ -165,14 +171,18 @@ fn lower(
     scheduler::profiles(&all, &mut model, errors);
     objects::workloads(&all, scenario, &mut model, errors);
     objects::scalings(scenario, &mut model, errors);
-    objects::hpas(&all, &mut model, errors);
-    objects::vpas(&all, &mut model, errors);
+    autoscaling::hpas(&all, &mut model, errors);
+    autoscaling::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     karpenter::lower(scenario, region, &all, &mut model, errors);
     mesh::check(scenario, minor_version, errors);
     traffic::lower(scenario, folder, &mut model, errors);
     mesh::slow_down(scenario, &mut model);
     metrics::lower(scenario, &mut model, errors);
+    metrics::check(&model, errors);
+    keda::lower(&all, &mut model, errors);
+    autoscaling::ambiguous(&mut model);
+    scaling::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     trace::lower(scenario, folder, &mut model, errors);
     Some(model)

@@ -53,6 +53,9 @@ pub(super) fn template(
         let given = job_behavior.as_ref().and_then(|j| j.duration.clone());
         given.or_else(|| serde_json::from_value(model.defaults.dist("job.duration").clone()).ok())
     });
+    let services = services_of(owner.namespace, &object.metadata.labels, model);
+    let uses = super::containers::uses(spec, idle_cpu, idle_memory);
+    let main = super::containers::main(spec, &services, model);
     let restart = spec.restart_policy.as_deref().unwrap_or("Always").to_owned();
     let lowered = Template {
         namespace: owner.namespace.to_owned(),
@@ -87,7 +90,9 @@ pub(super) fn template(
         readiness: readiness(spec),
         grace: seconds(spec.termination_grace_period_seconds.unwrap_or(30)),
         pre_stop: pre_stop(spec),
-        services: services_of(owner.namespace, &object.metadata.labels, model),
+        services,
+        uses,
+        main,
         idle_cpu: MilliCpu::new(idle_cpu),
         idle_memory: Bytes::new(idle_memory),
         unreachable_toleration: unreachable_toleration(spec),

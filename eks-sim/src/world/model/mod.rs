@@ -10,10 +10,13 @@ mod workloads;
 
 pub use super::fault_model::{FaultKind, FaultModel, RandomFault, StockoutModel, StockoutRate};
 pub use super::trace::{TraceModel, TraceNode, TracePod};
-pub use autoscaling::{HpaModel, Measure, MetricModel, MetricSource, VpaModel};
+pub use autoscaling::{
+    HpaModel, HpaPatch, Measure, MetricModel, MetricSource, ScaledObjectModel, TriggerKind,
+    TriggerModel, VpaContainer, VpaModel,
+};
 pub use cloud::{GroupKind, GroupModel, GroupType};
 pub use network::{EniConfigModel, LoadBalancerModel, NetworkModel, SubnetModel, SubnetRole};
-pub use pods::{ClaimModel, ImageModel, ProbeModel, QuotaModel, Template};
+pub use pods::{ClaimModel, ContainerUse, ImageModel, ProbeModel, QuotaModel, Template};
 pub use services::{CallModel, ColdStart, ServiceModel, TrafficModel};
 pub use workloads::{BudgetModel, CronModel, JobModel, WorkloadKind, WorkloadModel};
 
@@ -84,6 +87,10 @@ pub struct Model {
     pub service_order: Vec<Id<ServiceModel>>,
     /// HPAs.
     pub hpas: IdVec<HpaModel, HpaModel>,
+    /// Changes of their bounds, by time.
+    pub hpa_patches: Vec<HpaPatch>,
+    /// ScaledObjects.
+    pub scaled_objects: IdVec<ScaledObjectModel, ScaledObjectModel>,
     /// Custom and external metrics.
     pub metrics: Vec<MetricModel>,
     /// VPAs.

@@ -2,6 +2,7 @@
 
 use super::ServiceModel;
 use crate::k8s;
+use crate::policy::vpa::Amounts;
 use crate::units::{Bytes, Dist, Id, MilliCpu, MoneyRate, Span};
 use std::sync::Arc;
 
@@ -57,6 +58,10 @@ pub struct Template {
     pub pre_stop: Span,
     /// Services that select the pods.
     pub services: Vec<Id<ServiceModel>>,
+    /// Containers that go on running, then sidecars: what each uses.
+    pub uses: Vec<ContainerUse>,
+    /// The container that serves requests and whose memory grows, by position in `uses`.
+    pub main: usize,
     /// CPU of an idle pod.
     pub idle_cpu: MilliCpu,
     /// Memory of an idle pod.
@@ -83,6 +88,21 @@ pub struct Template {
     pub quotas: Vec<u32>,
     /// Profile that schedules the pods; `None` if no scheduler has the name.
     pub profile: Option<u32>,
+}
+
+/// What one container of an idle pod uses.
+#[derive(Clone, Debug)]
+pub struct ContainerUse {
+    /// Name.
+    pub name: String,
+    /// Millicores.
+    pub idle_cpu: f64,
+    /// Bytes.
+    pub idle_memory: f64,
+    /// Memory limit; none if it is 0 or absent.
+    pub memory_limit: Option<i64>,
+    /// Requests.
+    pub requests: Amounts,
 }
 
 /// A ResourceQuota.

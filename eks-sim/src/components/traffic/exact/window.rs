@@ -125,7 +125,7 @@ impl Exact {
     fn publish_use(&mut self, id: Id<ServiceModel>, states: &States, work: f64, cx: &mut Cx<'_>) {
         let (now, model) = (cx.now(), cx.model());
         let Some(traffic) = &model.services[id].traffic else { return };
-        let keep = model.settings.scrape_period * 8;
+        let keep = model.settings.metrics.resolution * 8;
         let entry = &mut self.services[id];
         let seconds = now.since(entry.seen.since).secs_f64();
         if seconds <= 0.0 {
@@ -145,8 +145,11 @@ impl Exact {
             let cores = (done - before) / seconds * lane.cpu_seconds() / pods;
             let usage = &mut cx.machines_mut().load[id].usage[place];
             usage.pods = lane.alive;
-            usage.memory = held / f64::from(all.max(1));
+            usage.set_memory(held / f64::from(all.max(1)), now);
             usage.set_cores(cores, now, keep);
+        }
+        if cx.machines().load[id].usage.iter().any(|u| u.changed == now) {
+            cx.machines_mut().load_changed[id] = now;
         }
     }
 }
