@@ -1,11 +1,11 @@
 //! VPC CNI daemons, one on each node, and the VPC resource controller's branch interfaces.
 //!
 //! A sandbox asks for an address and gets one at once or not at all. The pool looks at itself
-//! every five seconds ([`growth`]); what it decides takes EC2 calls, which may be throttled, and
+//! every five seconds (`growth`); what it decides takes EC2 calls, which may be throttled, and
 //! their time: an address or prefix under a second, an interface several. Between changes nothing
 //! is looked at, except when the passing of time alone (cooldown, age of an interface, back-off)
 //! can change a decision. A pod with security groups of its own waits for a branch interface
-//! instead ([`branch`]). Interfaces that a dead node leaves behind are swept away ([`leaks`]).
+//! instead (`branch`). Interfaces that a dead node leaves behind are swept away (`leaks`).
 
 mod branch;
 mod daemon;
