@@ -27,7 +27,7 @@ pub(super) struct Daemon {
     /// That of its ENIConfig, under custom networking.
     pub(super) eni_config: Option<Id<SubnetModel>>,
     pub(super) key: u64,
-    /// Last end of an action: passes follow at distances of the loop's period.
+    /// Last end of an action (or the phase of the loop): passes follow at distances of the loop's period.
     pub(super) since: SimTime,
     /// A pass at this time is on the agenda.
     pub(super) next_pass: SimTime,
@@ -146,6 +146,7 @@ impl VpcCni {
         if at_start {
             // Nodes of the start have been up for long: their pools are at rest.
             while self.act(node, true, cx) {}
+            self.draw_phase(node, cx);
         } else {
             if config_needs_interface(&self.configs[usize::from(nitro)]) {
                 machine_mut(node, cx).network_missing = true;
@@ -153,6 +154,16 @@ impl VpcCni {
             self.act(node, false, cx);
         }
         self.schedule(node, cx);
+    }
+
+    /// Daemons that have been up for long do not all look at the same instant.
+    fn draw_phase(&mut self, node: Id<Node>, cx: &Cx<'_>) {
+        let now = cx.now();
+        let Self { configs, nodes, .. } = self;
+        let Some(Some(d)) = nodes.get_mut(node) else { return };
+        let period = configs[usize::from(d.nitro)].clocks.loop_sleep * 2;
+        let luck = cx.draw(Stream::ControllerPhase, engine::draws::key(&[d.key, 2]));
+        d.since = now + Span::from_secs_f64(period.secs_f64() * luck);
     }
 
     /// The machine was told to end, or its death was found out.
@@ -194,11 +205,18 @@ impl VpcCni {
     pub(super) fn pass_after(&mut self, node: Id<Node>, earliest: SimTime, cx: &mut Cx<'_>) {
         let Self { configs, nodes, .. } = self;
         let Some(Some(d)) = nodes.get_mut(node) else { return };
-        if d.next_pass <= earliest || d.operation.is_some() || d.ended || d.pool.is_ipv6() {
+        let config = &configs[usize::from(d.nitro)];
+        if d.next_pass <= earliest || d.operation.is_some() || d.ended {
             return;
         }
-        let period = (configs[usize::from(d.nitro)].clocks.loop_sleep * 2).nanos().max(1);
-        let passes = earliest.since(d.since).nanos() / period + 1;
+        if !d.pool.may_act(&d.view(config, false)) {
+            return; // a pass would find nothing to do
+        }
+        let period = (config.clocks.loop_sleep * 2).nanos().max(1);
+        let passes = match earliest < d.since {
+            true => 0,
+            false => earliest.since(d.since).nanos() / period + 1,
+        };
         let at = d.since + Span::from_nanos(passes.saturating_mul(period));
         if at < d.next_pass {
             d.next_pass = at;
