@@ -163,7 +163,6 @@ impl<'a> Cx<'a> {
         self.draws.uniform(stream, key)
     }
     /// Picks of EC2 among free addresses for one request, one after another.
-    #[must_use]
     pub fn scatter(&self, request: u64) -> impl FnMut(u32) -> u32 + use<'a> {
         let (draws, mut turn) = (self.draws, 0);
         move |n| {
