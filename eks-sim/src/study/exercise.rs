@@ -451,7 +451,8 @@ impl Lab<'_> {
             let first = first.ok_or_else(|| exercise.no_key("there is no such event"))?;
             return Ok(first.at.secs_f64() - filter.from.secs_f64());
         }
-        Err(exercise.no_key("a measure needs one of metric, pods, nodes, events, firstEvent, first"))
+        Err(exercise
+            .no_key("a measure needs one of metric, pods, nodes, events, firstEvent, first"))
     }
 
     fn first(&self, spec: &FirstSpec) -> Result<f64, ExerciseError> {

@@ -94,8 +94,7 @@ pub fn run(pods: usize) {
         types: TypeSet::all(catalog.types().len()),
     }];
     let list = deployments(pods, 1);
-    let classes: Vec<PodClass> =
-        list.iter().enumerate().map(|(i, d)| class(i, d.0, d.1)).collect();
+    let classes: Vec<PodClass> = list.iter().enumerate().map(|(i, d)| class(i, d.0, d.1)).collect();
     let agent = serde_json::json!({"containers": [{"name": "main", "image": "a",
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}]});
     let arm = serde_json::json!({"nodeSelector": {ARCH: "arm64"}, "containers": [{"name": "main",
