@@ -45,7 +45,8 @@ impl Karpenter {
         let group = pool.group;
         let serial = cx.cloud().groups[group].launched;
         cx.cloud_mut().groups[group].launched += 1;
-        let key = engine::draws::key(&[engine::draws::key_str(&pool.name), u64::from(serial)]);
+        let name = engine::draws::key_str(&cx.model().groups[group].name);
+        let key = engine::draws::key(&[name, u64::from(serial)]);
         let labels = own_labels(&claim.requirements);
         let fleet = cx.cloud_mut().fleets.push(Fleet {
             group,

@@ -28,13 +28,18 @@ pub(super) fn first(
     model: &mut Model,
     errors: &mut Errors,
 ) -> NodePoolModel {
-    let name = draft.object.metadata.name.clone();
+    let mut name = draft.object.metadata.name.clone();
     if model.groups.iter().any(|(_, g)| g.name == name) {
-        errors.place(draft.place.span).error(
+        // Results and draws are told apart by the name.
+        let other = format!("nodepool-{name}");
+        errors.place(draft.place.span).warning(
             &draft.place.path,
-            format!("`{name}` is the name of a node group too"),
-            "rename one: results are told apart by that name",
+            format!(
+                "`{name}` is the name of a node group too: results call the NodePool `{other}`"
+            ),
+            "rename the node group in cluster.nodeGroups",
         );
+        name = other;
     }
     let class = &draft.class;
     let gib_month = model.defaults.money("price.ebs_gp3_gb");
