@@ -2,11 +2,14 @@
 //! detailed record.
 
 use crate::workload::{self, Workload};
-use eks_sim::observe::outcome::Outcome;
+use eks_sim::engine::draws::key;
+use eks_sim::engine::{Observer, Sim, View};
+use eks_sim::observe::collector::Collector;
 use eks_sim::spec::load_scenario_text;
-use eks_sim::study::Replicate;
-use eks_sim::study::run::ModelStudy;
+use eks_sim::units::SimTime;
+use eks_sim::world::{Change, Model, lower};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A `KubeSchedulerConfiguration` with NodeResourcesFit and NodeResourcesBalancedAllocation only.
 pub const FIT_AND_BALANCE: &str = "apiVersion: kubescheduler.config.k8s.io/v1
@@ -24,7 +27,7 @@ profiles:
 /// # Panics
 /// The folder cannot be written, or the scenario does not load: mistakes of the bench.
 #[must_use]
-pub fn study(workload: Workload, folder: &Path, scheduler: Option<&str>, hours: u32) -> ModelStudy {
+pub fn study(workload: Workload, folder: &Path, scheduler: Option<&str>, hours: u32) -> Arc<Model> {
     workload::write_csv(&workload, folder).expect("the workload is written");
     drop(workload);
     let manifests = match scheduler {
@@ -46,20 +49,54 @@ pub fn study(workload: Workload, folder: &Path, scheduler: Option<&str>, hours: 
 /// # Panics
 /// The scenario does not load.
 #[must_use]
-pub fn load(scenario: &str, folder: &Path) -> ModelStudy {
+pub fn load(scenario: &str, folder: &Path) -> Arc<Model> {
     let loaded = load_scenario_text("peer.yaml", scenario, folder, &[])
         .unwrap_or_else(|found| panic!("{}", found.render()));
-    let built = ModelStudy::build(&loaded, &loaded.scenario, &loaded.manifests);
-    built.unwrap_or_else(|found| panic!("{}", found.render())).0
+    let (model, found) = lower::build(&loaded.scenario, &loaded.manifests, &loaded.base);
+    Arc::new(model.unwrap_or_else(|| panic!("{found:?}")))
 }
 
-/// One replication.
+/// What a run did.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Pods bound, add-ons left out.
+    pub bound: u64,
+    /// Events handled.
+    pub events: u64,
+    /// Digest of all changes, of every placement and of all metrics, costs among them.
+    pub digest: u64,
+}
+
+/// The simulator's metrics, and a digest of placements.
+struct Watch {
+    collector: Collector,
+    placements: u64,
+}
+
+impl Observer for Watch {
+    fn observe(&mut self, now: SimTime, change: &Change, view: &View<'_>) {
+        if let Change::PodBound(pod) = *change {
+            let node = view.world.api.pods.get(pod).and_then(|p| p.node);
+            let node = node.map_or(u64::MAX, |n| n.raw().into());
+            self.placements = key(&[self.placements, pod.slot().into(), node, now.nanos()]);
+        }
+        self.collector.observe(now, change, view);
+    }
+}
+
+/// One replication with metrics and without a detailed record.
 ///
 /// # Panics
 /// A bound ended the run early.
 #[must_use]
-pub fn run(study: &ModelStudy) -> Outcome {
-    let outcome = study.run(0, false);
-    assert!(outcome.diagnosis.is_none(), "{:?}", outcome.diagnosis);
-    outcome
+pub fn run(model: &Arc<Model>) -> Run {
+    let mut sim = Sim::new(Arc::clone(model), 0);
+    let mut watch = Watch { collector: Collector::new(model, false), placements: 0 };
+    let diagnosis = sim.run(&mut watch);
+    assert!(diagnosis.is_none(), "{diagnosis:?}");
+    let totals = (sim.digest(), sim.events());
+    let outcome = watch.collector.finish(0, sim.world(), model, totals, None);
+    let values = outcome.values.iter().map(|v| v.to_bits());
+    let metrics: Vec<u64> = values.chain([watch.placements, outcome.digest]).collect();
+    Run { bound: outcome.pods_bound, events: outcome.events, digest: key(&metrics) }
 }

@@ -1,7 +1,7 @@
 //! One decision from the tables.
 
 use super::super::class::{SpreadConstraint, WhenUnsatisfiable};
-use super::super::framework::Cx;
+use super::super::framework::{Cx, filter_node};
 use super::super::plugins::{node_affinity, pod_topology_spread};
 use super::super::profile::Plugin;
 use super::super::schedule::{Placement, PodToSchedule, Unschedulable};
@@ -53,6 +53,9 @@ impl Fast {
         if let Some(failure) = self.failure(id).filter(|_| free && pod.nominated.is_none()) {
             return Some((Err(Box::new((**failure).clone())), None));
         }
+        if let Some(found) = self.only_node(&cx, pod) {
+            return Some(found);
+        }
         let mut plan = self.plan(&cx)?;
         if cx.args.has(Plugin::InterPodAffinity) {
             plan.affinity.learn(&cx, &mut self.groups);
@@ -62,6 +65,40 @@ impl Fast {
             self.plans[id.index()] = Some(plan);
         }
         placed
+    }
+    /// A pod that names its node (as DaemonSets' pods do), if the node takes it.
+    fn only_node(&self, cx: &Cx<'_>, pod: &PodToSchedule) -> Option<(Decision, Option<usize>)> {
+        let (class, args) = (cx.class, cx.args);
+        let terms = class.terms.as_ref().ok()?;
+        let mut node_set = None;
+        let named = class.nodes.names_nodes()
+            && args.has(Plugin::NodeAffinity)
+            && node_affinity::pre_filter(cx, &mut node_set).is_ok();
+        let ([node], _) = node_set.as_ref().filter(|_| named).map(|s| (s.0.as_slice(), s.1))?
+        else {
+            return None;
+        };
+        let others = args.has(Plugin::PodTopologySpread)
+            && !pod_topology_spread::constraints(cx, WhenUnsatisfiable::DoNotSchedule)
+                .is_ok_and(|c| c.is_empty());
+        let position = *self.positions.get(*node as usize)?;
+        if others
+            || position == super::NOWHERE
+            || pod.nominated.is_some()
+            || !cx.cache.has_no_nominations()
+            || cx.cache.holds_anti_affinity
+            || !terms.affinity.is_empty()
+            || !(class.claims.is_empty() && class.disks.is_empty() && args.custom.is_empty())
+        {
+            return None;
+        }
+        let (info, fixed) = super::cells::parts(cx, *node)?;
+        let idle = super::refuse::idle_filters(false);
+        if filter_node(cx, &idle, info, fixed).is_some() {
+            return None;
+        }
+        let placement = Placement { node: *node, feasible: 1, examined: 1 };
+        Some((Ok(placement), Some((cx.cache.next_start + 1) % self.order.len())))
     }
     /// Takes the plan of a class out of the table, made anew if it is out of date.
     fn plan(&mut self, cx: &Cx<'_>) -> Option<Box<Plan>> {

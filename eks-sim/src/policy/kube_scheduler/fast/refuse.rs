@@ -38,11 +38,13 @@ impl Refusals {
     }
 }
 
-/// Filters that find nothing to do for the classes covered here.
-fn idle_filters() -> PreState {
+/// Filters that find nothing to do for the classes covered here, NodePorts among them or not.
+pub(super) fn idle_filters(ports: bool) -> PreState {
     let mut skipped = PluginSet::default();
+    if ports {
+        skipped.insert(Plugin::NodePorts);
+    }
     let idle = [
-        Plugin::NodePorts,
         Plugin::VolumeRestrictions,
         Plugin::NodeVolumeLimits,
         Plugin::VolumeBinding,
@@ -75,7 +77,7 @@ impl Fast {
     }
     /// Asks the filters about nodes that changed.
     fn renew(&self, cx: &Cx<'_>, row: &mut Refusals) -> Option<()> {
-        let pre = idle_filters();
+        let pre = idle_filters(true);
         let verdict = |node: NodeKey| parts(cx, node).map(|(i, n)| filter_node(cx, &pre, i, n));
         if row.orders != self.orders || row.kinds.len() != self.order.len() {
             (row.orders, row.kinds) = (self.orders, vec![UNKNOWN; self.order.len()]);
@@ -111,7 +113,7 @@ impl Fast {
         row: &mut Refusals,
     ) -> Option<Box<Unschedulable>> {
         let count = self.order.len();
-        let pre = idle_filters();
+        let pre = idle_filters(true);
         let mut crowded: Vec<(usize, u32)> = Vec::new();
         for (node, info) in &gate.nominated {
             // The node is filtered with the nominated pods first.

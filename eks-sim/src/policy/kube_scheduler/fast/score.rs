@@ -4,7 +4,7 @@ use super::super::framework::Cx;
 use super::super::plugins::{image_locality, inter_pod_affinity_score};
 use super::cells::parts;
 use super::window::Window;
-use super::{Fast, Plan};
+use super::{Fast, NO_FIT, Plan};
 
 /// Total of a node the pod may not go to.
 const OUT: i32 = i32::MIN / 2;
@@ -25,14 +25,21 @@ impl Fast {
         let pods = plan.weights.pod_affinity > 0 && plan.affinity.scores(&self.groups);
         let wishes = plan.weights.affinity > 0 || plan.weights.spread > 0;
         let chosen = if window.found == 1 || !(images || taints || pods || wishes) {
-            let top = window.values.iter().copied().max()?;
-            let ties = window.values.iter().map(|v| u32::from(*v == top)).sum::<u32>();
+            let (mut top, mut ties) = (NO_FIT, 0_u32);
+            for value in &window.values {
+                top = top.max(*value);
+            }
+            for value in &window.values {
+                ties += u32::from(*value == top);
+            }
             window.nth(top, pick(ties as usize))
         } else {
             let mut totals = std::mem::take(&mut self.scratch.totals);
             totals.clear();
-            let total = |v: &i16| if *v >= 0 { i32::from(*v) } else { OUT };
-            totals.extend(window.values.iter().map(total));
+            totals.resize(window.values.len(), OUT);
+            for (total, value) in totals.iter_mut().zip(&window.values) {
+                *total = if *value >= 0 { i32::from(*value) } else { OUT };
+            }
             self.add_static(plan, &window, &mut totals);
             if images {
                 self.add_images(cx, plan, &window, &mut totals);
@@ -43,8 +50,13 @@ impl Fast {
             if pods {
                 self.add_pods(plan, &window, &mut totals);
             }
-            let top = totals.iter().copied().max()?;
-            let ties = totals.iter().map(|t| u32::from(*t == top)).sum::<u32>();
+            let (mut top, mut ties) = (i32::MIN, 0_u32);
+            for total in &totals {
+                top = top.max(*total);
+            }
+            for total in &totals {
+                ties += u32::from(*total == top);
+            }
             let mut best = totals.iter().enumerate().filter(|t| *t.1 == top);
             let chosen = best.nth(pick(ties as usize)).map(|(i, _)| window.position(i));
             self.scratch.totals = totals;

@@ -9,7 +9,7 @@ use super::groups::NO_DOMAIN;
 use super::place::includes_all;
 use super::score::narrow;
 use super::window::Window;
-use super::{Fast, Plan, Spread};
+use super::{CHUNK, Fast, Plan, Spread};
 
 /// Buffers that keep their memory from one decision to the next.
 #[derive(Clone, Debug, Default)]
@@ -307,8 +307,14 @@ fn count_domains(window: &Window, place: &[u8], domains: usize, into: &mut [u32;
             continue;
         }
         for (d, n) in (0u8..).zip(&mut into[..domains]) {
-            let here = |(v, at): (&i16, &u8)| u32::from((*v >= 0) & (*at == d));
-            *n += values.iter().zip(place).map(here).sum::<u32>();
+            // Counted in short numbers, many at a time.
+            for (values, place) in values.chunks(CHUNK).zip(place.chunks(CHUNK)) {
+                let mut here = 0_u16;
+                for (v, at) in values.iter().zip(place) {
+                    here += u16::from((*v >= 0) & (*at == d));
+                }
+                *n += u32::from(here);
+            }
         }
     }
 }
@@ -323,10 +329,13 @@ fn add_by_domain(window: &Window, place: &[u8], table: &[i32], totals: &mut [i32
             }
             continue;
         }
-        for (d, score) in (0u8..).zip(table) {
-            for (total, at) in totals.iter_mut().zip(place) {
-                *total += if *at == d { *score } else { 0 };
-            }
+        let mut scores = [0; VERY_FEW];
+        scores[..table.len()].copy_from_slice(table);
+        let [a, b, c, d] = scores;
+        for (total, at) in totals.iter_mut().zip(place) {
+            let low = if *at == 0 { a } else { b };
+            let high = if *at == 2 { c } else { d };
+            *total += if *at < 2 { low } else { high };
         }
     }
 }

@@ -67,7 +67,7 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("an object")
 }
 
-const CLASSES: usize = 20;
+const CLASSES: usize = 22;
 
 fn pod(class: usize) -> k8s::Pod {
     let app = format!("app{}", class % 3);

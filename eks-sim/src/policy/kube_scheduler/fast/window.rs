@@ -152,7 +152,10 @@ impl Fast {
                         }
                     }
                 }
-                let passed: u16 = part.iter().map(|v| u16::from(*v >= 0)).sum();
+                let mut passed = 0_u16;
+                for value in &*part {
+                    passed += u16::from(*value >= 0);
+                }
                 let left = wanted - window.found;
                 if usize::from(passed) < left {
                     window.found += usize::from(passed);
@@ -202,15 +205,12 @@ impl Fast {
                         }
                     }
                 }
-                let cells = &row.cells[chunk];
-                let value = |(s, c): (&u8, &i16)| if *s == STATE_PASSES { *c } else { NO_FIT };
-                into.extend(states.iter().zip(cells).map(value));
+                merge(states, &row.cells[chunk], into);
             }
             Shape::Once => {
-                let value = |(s, node): (&u8, &NodeKey)| {
-                    if *s == STATE_PASSES { cell(*node) } else { NO_FIT }
-                };
-                into.extend(states.iter().zip(&order[chunk]).map(value));
+                for (state, node) in states.iter().zip(&order[chunk]) {
+                    into.push(if *state == STATE_PASSES { cell(*node) } else { NO_FIT });
+                }
             }
         }
     }
@@ -218,6 +218,16 @@ impl Fast {
     pub(super) fn passes(&self, cx: &Cx<'_>, node: NodeKey) -> bool {
         static_cell(cx, node).passes && shape_cell(cx, node) >= 0
     }
+}
+
+/// Puts the cells of nodes that pass at the end of `into`, a chunk at a time.
+#[inline]
+fn merge(states: &[u8], cells: &[i16], into: &mut Vec<i16>) {
+    let mut out = [NO_FIT; CHUNK];
+    for ((value, state), cell) in out.iter_mut().zip(states).zip(cells) {
+        *value = if *state == STATE_PASSES { *cell } else { NO_FIT };
+    }
+    into.extend_from_slice(&out[..states.len().min(CHUNK)]);
 }
 
 #[cfg(test)]
