@@ -8,7 +8,7 @@ use super::super::schedule::{Placement, PodToSchedule, Unschedulable};
 use super::super::{Cache, Strategy, num_feasible_nodes_to_find};
 use super::cells::{Quick, weight_of};
 use super::groups::Counted;
-use super::window::{Gate, Hard, nominated};
+use super::window::{Gate, Hard, Nominated, nominated};
 use super::{Fast, Plan, Shape, Spread, Weights};
 
 /// Buffers that keep their memory from one decision to the next.
@@ -185,7 +185,8 @@ impl Fast {
             nominated: self.nominated(cx, pod)?,
         };
         let terms = cx.class.pod_terms();
-        let alone = terms.affinity.is_empty() && terms.anti_affinity.is_empty();
+        let alone =
+            terms.affinity.is_empty() && terms.anti_affinity.is_empty() && plan.hard.is_empty();
         if !gate.nominated.is_empty() && !(alone && gate.is_local()) {
             // Nominated pods count for these filters too.
             return None;
@@ -218,15 +219,11 @@ impl Fast {
         let placement = Placement { node, feasible: found as u32, examined: examined as u32 };
         Some((Ok(placement), Some((start + examined) % count)))
     }
-    fn nominated(
-        &self,
-        cx: &Cx<'_>,
-        pod: &PodToSchedule,
-    ) -> Option<Vec<(super::NodeKey, super::NodeInfo)>> {
+    fn nominated(&self, cx: &Cx<'_>, pod: &PodToSchedule) -> Option<Vec<Nominated>> {
         if cx.cache.has_no_nominations() {
             return Some(Vec::new());
         }
-        nominated(cx, pod.key)
+        nominated(cx, pod.key, &self.positions)
     }
     /// Counts for the hard constraints; `None` if the tables do not cover them.
     fn hard(&self, cx: &Cx<'_>, plan: &Plan) -> Option<Vec<Hard>> {
@@ -251,7 +248,10 @@ impl Fast {
                 least = 0;
             }
             let limit = i64::from(s.constraint.max_skew) + least - i64::from(s.selects_itself);
-            out.push(Hard { counts, topology: s.topology, limit });
+            // While every domain has room the constraint has nothing to say.
+            if counts.iter().zip(&t.nodes).any(|(count, nodes)| *nodes > 0 && *count > limit) {
+                out.push(Hard { counts, topology: s.topology, limit });
+            }
         }
         Some(out)
     }

@@ -4,7 +4,7 @@
 use super::super::framework::{Cx, PreState, filter_node};
 use super::super::profile::{Plugin, PluginSet};
 use super::super::schedule::Unschedulable;
-use super::super::{NodeInfo, NodeKey, Rejection};
+use super::super::{NodeKey, Rejection};
 use super::cells::parts;
 use super::window::Gate;
 use super::{Fast, MAX_ROWS, NOWHERE};
@@ -115,23 +115,26 @@ impl Fast {
         let count = self.order.len();
         let pre = idle_filters(true);
         let mut crowded: Vec<(usize, u32)> = Vec::new();
-        for (node, info) in &gate.nominated {
+        for n in &gate.nominated {
             // The node is filtered with the nominated pods first.
-            let (_, fixed) = parts(cx, *node)?;
-            if let Some(rejection) = filter_node(cx, &pre, info as &NodeInfo, fixed) {
-                let at = self.positions.get(*node as usize).copied().unwrap_or(NOWHERE);
-                crowded.push((at as usize, row.kind(rejection)));
+            let (info, fixed) = parts(cx, n.node)?;
+            if let Some(rejection) = filter_node(cx, &pre, &n.info(info), fixed) {
+                crowded.push((n.position, row.kind(rejection)));
             }
         }
         let mut failed = Unschedulable { nodes: count as u32, ..Unschedulable::default() };
         let mut nodes = Vec::with_capacity(count);
-        for position in (start..count).chain(0..start) {
-            let with = crowded.iter().find(|c| c.0 == position).map(|c| c.1);
-            let kind = with.unwrap_or(row.kinds[position]);
-            if kind == FITS {
-                return None;
+        let mut found = row.kinds.clone();
+        for (position, kind) in crowded {
+            *found.get_mut(position)? = kind;
+        }
+        for range in [start..count, 0..start] {
+            for (node, kind) in self.order[range.clone()].iter().zip(&found[range]) {
+                if *kind == FITS {
+                    return None;
+                }
+                nodes.push((*node, *kind));
             }
-            nodes.push((self.order[position], kind));
         }
         failed.statuses.set(Arc::new(row.table.clone()), nodes);
         failed.count();

@@ -2,7 +2,8 @@
 
 use super::super::framework::Cx;
 use super::super::plugins::node_resources_fit;
-use super::super::{ClassId, NodeInfo, NodeKey, PodKey};
+use super::super::resources::Resources;
+use super::super::{ClassId, NodeInfo, NodeKey, Plugin, PodKey};
 use super::affinity::Rules;
 use super::cells::{parts, shape_cell, static_cell};
 use super::groups::Groups;
@@ -75,9 +76,33 @@ impl Hard {
 pub(super) struct Gate {
     pub(super) hard: Vec<Hard>,
     pub(super) rules: Rules,
-    /// Nodes on which pods of the same or higher priority are nominated, with these pods counted
-    /// in.
-    pub(super) nominated: Vec<(NodeKey, NodeInfo)>,
+    /// Nodes on which pods of the same or higher priority are nominated.
+    pub(super) nominated: Vec<Nominated>,
+}
+
+/// A node with the pods nominated to it counted in.
+#[derive(Clone, Debug)]
+pub(super) struct Nominated {
+    pub(super) node: NodeKey,
+    pub(super) position: usize,
+    held: Resources,
+    pods: usize,
+}
+
+impl Nominated {
+    /// The node as the filters see it.
+    pub(super) fn info(&self, info: &NodeInfo) -> NodeInfo {
+        let mut info = info.clone();
+        info.requested = self.held.clone();
+        info.pods.resize(self.pods, PodKey::MAX);
+        info
+    }
+    /// Whether the pod fits beside those nominated.
+    pub(super) fn leaves_room(&self, cx: &Cx<'_>) -> bool {
+        let pods = i64::try_from(self.pods).unwrap_or(i64::MAX);
+        let fits = |(_, n)| node_resources_fit::would_pass(cx, &self.held, pods, n);
+        !cx.args.has(Plugin::NodeResourcesFit) || parts(cx, self.node).is_some_and(fits)
+    }
 }
 
 impl Gate {
@@ -85,40 +110,39 @@ impl Gate {
     pub(super) fn is_local(&self) -> bool {
         self.hard.is_empty() && self.rules.is_empty()
     }
-    fn is_open(&self) -> bool {
-        self.is_local() && self.nominated.is_empty()
-    }
-    fn allows(&self, cx: &Cx<'_>, groups: &Groups, node: NodeKey) -> bool {
-        self.hard.iter().all(|h| h.allows(groups, node))
-            && self.rules.allow(groups, node)
-            && self.nominated_leave_room(cx, node)
+    fn allows(&self, groups: &Groups, node: NodeKey) -> bool {
+        self.hard.iter().all(|h| h.allows(groups, node)) && self.rules.allow(groups, node)
     }
     /// Whether the pod fits a node beside those nominated to it.
     pub(super) fn nominated_leave_room(&self, cx: &Cx<'_>, node: NodeKey) -> bool {
-        let Some((_, info)) = self.nominated.iter().find(|n| n.0 == node) else { return true };
-        let fits = |(_, fixed)| node_resources_fit::passes(cx, info, fixed);
-        !cx.args.has(super::super::Plugin::NodeResourcesFit) || parts(cx, node).is_some_and(fits)
+        self.nominated.iter().filter(|n| n.node == node).all(|n| n.leaves_room(cx))
     }
 }
 
 /// Nodes with the pods nominated to them that matter to a pod of class `cx`; `None` if more than
 /// resources must be looked at.
-pub(super) fn nominated(cx: &Cx<'_>, pod: PodKey) -> Option<Vec<(NodeKey, NodeInfo)>> {
-    let mut out: Vec<(NodeKey, NodeInfo)> = Vec::new();
+pub(super) fn nominated(cx: &Cx<'_>, pod: PodKey, positions: &[u32]) -> Option<Vec<Nominated>> {
+    let mut out: Vec<Nominated> = Vec::new();
     let matter = |(p, c, _): &(PodKey, ClassId, NodeKey)| {
         *p != pod && cx.cache.class_info(*c).priority >= cx.class.priority
     };
-    for (key, id, node) in cx.cache.nominations().filter(matter) {
+    for (_, id, node) in cx.cache.nominations().filter(matter) {
         let class = cx.cache.class_info(id);
         if !class.pod_terms().anti_affinity.is_empty() {
             return None;
         }
-        if out.iter().all(|n| n.0 != node) {
-            out.push((node, cx.cache.node_info(node)?.clone()));
-        }
-        let (_, info) = out.iter_mut().find(|n| n.0 == node)?;
-        info.count_in(id, class, false);
-        info.pods.push(key);
+        let at = match out.iter().position(|n| n.node == node) {
+            Some(at) => at,
+            None => {
+                let info = cx.cache.node_info(node)?;
+                let position = positions.get(node as usize).map_or(usize::MAX, |p| *p as usize);
+                let (held, pods) = (info.requested.clone(), info.pods.len());
+                out.push(Nominated { node, position, held, pods });
+                out.len() - 1
+            }
+        };
+        out[at].held.add(&class.held, 1);
+        out[at].pods += 1;
     }
     Some(out)
 }
@@ -145,11 +169,17 @@ impl Fast {
                 let from = window.values.len();
                 self.read(cx, plan, chunk.clone(), &mut window.values);
                 let part = &mut window.values[from..];
-                if !gate.is_open() {
-                    for (value, node) in part.iter_mut().zip(&order[chunk]) {
-                        if *value >= 0 && !gate.allows(cx, &self.groups, *node) {
+                if !gate.is_local() {
+                    for (value, node) in part.iter_mut().zip(&order[chunk.clone()]) {
+                        if *value >= 0 && !gate.allows(&self.groups, *node) {
                             *value = NO_FIT;
                         }
+                    }
+                }
+                for n in gate.nominated.iter().filter(|n| chunk.contains(&n.position)) {
+                    let value = &mut part[n.position - chunk.start];
+                    if *value >= 0 && !n.leaves_room(cx) {
+                        *value = NO_FIT;
                     }
                 }
                 let mut passed = 0_u16;
