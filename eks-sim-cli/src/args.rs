@@ -148,6 +148,28 @@ pub struct OutArgs {
     pub force: bool,
 }
 
+/// The replication with a full record, if any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detail(pub Option<u32>);
+
+impl Default for Detail {
+    fn default() -> Self {
+        Self(Some(0))
+    }
+}
+
+impl std::str::FromStr for Detail {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let number = text.parse().map_err(|_| "give the number of a replication, or `none`")?;
+        Ok(Self(Some(number)))
+    }
+}
+
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = RUN_HELP)]
 pub struct RunArgs {
@@ -164,9 +186,9 @@ pub struct RunArgs {
     pub precision: Option<String>,
     #[command(flatten)]
     pub study: StudyArgs,
-    /// Replication whose events, pods and nodes are written
-    #[arg(long, value_name = "R", default_value_t = 0, help_heading = "Output")]
-    pub detail: u32,
+    /// Replication whose events, pods and nodes are written, or `none`: they take memory by the pod
+    #[arg(long, value_name = "R|none", default_value = "0", help_heading = "Output")]
+    pub detail: Detail,
     /// How the summary is printed
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Output")]
     pub format: Format,
@@ -379,12 +401,25 @@ mod tests {
     }
 
     #[test]
+    fn the_detailed_record_can_be_left_out() {
+        let Ok(Verb::Run(args)) = parse("eks-sim run s.yaml --detail none") else { panic!() };
+        assert_eq!(args.detail, Detail(None));
+        let Ok(Verb::Run(args)) = parse("eks-sim run s.yaml") else { panic!() };
+        assert_eq!(args.detail, Detail(Some(0)));
+        let wrong = parse("eks-sim run s.yaml --detail all").expect_err("no such replication");
+        assert!(wrong.to_string().contains("or `none`"), "{wrong}");
+    }
+
+    #[test]
     fn run_takes_its_flags() {
         let line = "eks-sim run s.yaml --seed 7 -n 30 --precision 2% --threads 2 --out o \
                     --detail 3 --format json --quiet --set a=1 --set b=2 --force --variant v";
         let Ok(Verb::Run(args)) = parse(line) else { panic!("{line}") };
         assert_eq!(args.model.set, ["a=1", "b=2"]);
-        assert_eq!((args.model.seed, args.study.replications, args.detail), (Some(7), Some(30), 3));
+        assert_eq!(
+            (args.model.seed, args.study.replications, args.detail),
+            (Some(7), Some(30), Detail(Some(3)))
+        );
         assert_eq!(args.format, Format::Json);
         assert!(args.study.quiet && args.out.force);
     }

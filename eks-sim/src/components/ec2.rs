@@ -12,7 +12,7 @@ use crate::k8s::StringMap;
 use crate::policy::vpc_cni::{Holding, Placement};
 use crate::units::{Id, IdVec, SimTime, Span};
 use crate::world::cloud::{Fleet, Group, Instance, InstanceState, LaunchFailure, Subnet};
-use crate::world::model::{GroupKind, GroupModel, GroupType, SubnetModel, Zone};
+use crate::world::model::{GroupKind, GroupModel, SubnetModel, Zone};
 use crate::world::{Change, Client, Request};
 use std::sync::Arc;
 
@@ -104,16 +104,12 @@ impl Ec2 {
         };
         let Some(&subnet) = g.subnets.first() else { return };
         for (serial, node) in trace.nodes.iter().enumerate() {
-            let fits = |t: &GroupType| {
-                t.allocatable_cpu == node.cpu && t.allocatable_memory == node.memory
-            };
-            let type_index = g.types.iter().position(fits).unwrap_or(0) as u32;
             let key = engine::draws::key(&[engine::draws::key_str(&g.name), serial as u64]);
             let instance = cx.cloud_mut().instances.push(Instance {
                 group,
                 serial: serial as u32,
                 key,
-                type_index,
+                type_index: node.type_index,
                 subnet,
                 zone: model.subnets[subnet].zone,
                 state: InstanceState::Running,

@@ -10,6 +10,7 @@ mod day;
 mod rules;
 
 use benches::cpu::seconds;
+use benches::twister::Twister;
 use eks_sim::catalog::{self, CapacityType as Bought, Region};
 use eks_sim::k8s::ResourceList;
 use eks_sim::policy::karpenter::consolidation::{Decision, Removed};
@@ -42,67 +43,6 @@ const SHAPES: [(f64, i64, i64); 9] = [
     (0.01, 8000, 64 * GIB),
 ];
 const ZONES: [&str; 3] = ["us-east-1a", "us-east-1b", "us-east-1c"];
-
-/// MT19937 as Python seeds it with a small integer, so that workloads are equal.
-struct Twister {
-    state: [u32; 624],
-    at: usize,
-}
-
-impl Twister {
-    fn new(seed: u32) -> Self {
-        let mut s = [0_u32; 624];
-        s[0] = 19_650_218;
-        for i in 1..624 {
-            s[i] =
-                1_812_433_253_u32.wrapping_mul(s[i - 1] ^ (s[i - 1] >> 30)).wrapping_add(i as u32);
-        }
-        let mut i = 1;
-        for _ in 0..624 {
-            s[i] =
-                (s[i] ^ (s[i - 1] ^ (s[i - 1] >> 30)).wrapping_mul(1_664_525)).wrapping_add(seed);
-            i += 1;
-            if i >= 624 {
-                s[0] = s[623];
-                i = 1;
-            }
-        }
-        for _ in 0..623 {
-            s[i] = (s[i] ^ (s[i - 1] ^ (s[i - 1] >> 30)).wrapping_mul(1_566_083_941))
-                .wrapping_sub(i as u32);
-            i += 1;
-            if i >= 624 {
-                s[0] = s[623];
-                i = 1;
-            }
-        }
-        s[0] = 0x8000_0000;
-        Self { state: s, at: 624 }
-    }
-
-    fn word(&mut self) -> u32 {
-        if self.at == 624 {
-            for i in 0..624 {
-                let y = (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % 624] & 0x7fff_ffff);
-                let odd = if y & 1 == 1 { 0x9908_b0df } else { 0 };
-                self.state[i] = self.state[(i + 397) % 624] ^ (y >> 1) ^ odd;
-            }
-            self.at = 0;
-        }
-        let mut y = self.state[self.at];
-        self.at += 1;
-        y ^= y >> 11;
-        y ^= (y << 7) & 0x9d2c_5680;
-        y ^= (y << 15) & 0xefc6_0000;
-        y ^ (y >> 18)
-    }
-
-    /// `random.random()`.
-    fn next(&mut self) -> f64 {
-        let (a, b) = (self.word() >> 5, self.word() >> 6);
-        (f64::from(a) * 67_108_864.0 + f64::from(b)) / 9_007_199_254_740_992.0
-    }
-}
 
 /// Millicores, bytes and number of pods of each Deployment.
 fn deployments(pods: usize, seed: u32) -> Vec<(i64, i64, usize)> {

@@ -2,7 +2,7 @@
 
 use super::Scheduler;
 use crate::engine::{self, Cx, Stream};
-use crate::policy::kube_scheduler::{ClassId, PodToSchedule, Unschedulable, preempt};
+use crate::policy::kube_scheduler::{ClassId, PodToSchedule, Statuses, Unschedulable, preempt};
 use crate::units::Id;
 use crate::world::{Change, Client, PodId, Reason, Request};
 
@@ -11,7 +11,7 @@ impl Scheduler {
         &mut self,
         pod: PodId,
         asked: &PodToSchedule,
-        failed: Box<Unschedulable>,
+        mut failed: Box<Unschedulable>,
         id: u64,
         cx: &mut Cx<'_>,
     ) {
@@ -31,6 +31,8 @@ impl Scheduler {
         if self.failures.len() <= slot {
             self.failures.resize(slot + 1, None);
         }
+        // Only the counts are told later.
+        failed.statuses = Statuses::default();
         self.failures[slot] = Some((pod, failed));
         cx.emit(Change::PodUnschedulable(pod));
     }

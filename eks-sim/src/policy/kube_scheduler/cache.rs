@@ -65,6 +65,8 @@ pub struct Cache {
     pub(super) names: ResourceNames,
     pub(super) profiles: Arc<Vec<ProfileArgs>>,
     pub(super) classes: IndexSet<Class, FxBuildHasher>,
+    /// Whether any class has required anti-affinity.
+    pub(super) holds_anti_affinity: bool,
     pub(super) nodes: Vec<NodeInfo>,
     pods: Vec<Option<PodInfo>>,
     tree: Arc<NodeTree>,
@@ -116,6 +118,7 @@ impl Cache {
             names,
             profiles: Arc::new(lowered),
             classes: IndexSet::default(),
+            holds_anti_affinity: false,
             nodes: Vec::new(),
             pods: Vec::new(),
             tree: Arc::default(),
@@ -198,7 +201,10 @@ impl Cache {
     }
     fn intern_class(&mut self, parts: &PodParts<'_>) -> ClassId {
         let class = lower(parts, &mut self.symbols, &mut self.names);
-        ClassId(self.classes.insert_full(class).0 as u32)
+        let holds = !class.pod_terms().anti_affinity.is_empty();
+        let (index, new) = self.classes.insert_full(class);
+        self.holds_anti_affinity |= new && holds;
+        ClassId(index as u32)
     }
     /// What a class holds.
     #[must_use]
@@ -411,6 +417,7 @@ impl Cache {
         }
         self.pods[pod as usize] = Some(info);
         self.fast.count_pod(info.class, class, info.node, 1, info.terminating);
+        self.fast.reload(info.node, &self.nodes[index]);
     }
     fn take_pod(&mut self, pod: PodKey) -> Option<PodInfo> {
         let info = self.pods.get_mut(pod as usize)?.take()?;
@@ -424,6 +431,7 @@ impl Cache {
         let class = self.classes.get_index(info.class.0 as usize).expect("a known class");
         node.count_out(info.class, class, info.terminating);
         self.fast.count_pod(info.class, class, info.node, -1, info.terminating);
+        self.fast.reload(info.node, &self.nodes[info.node as usize]);
         Some(info)
     }
 }
@@ -450,6 +458,10 @@ impl Cache {
     #[must_use]
     pub fn has_no_nominations(&self) -> bool {
         self.nominated.is_empty()
+    }
+    /// All nominated pods, by key.
+    pub fn nominations(&self) -> impl Iterator<Item = (PodKey, ClassId, NodeKey)> {
+        self.nominated.iter().map(|(pod, (class, node))| (*pod, *class, *node))
     }
     /// Pods nominated to `node`.
     pub fn nominated_to(&self, node: NodeKey) -> impl Iterator<Item = (PodKey, ClassId)> {

@@ -37,7 +37,7 @@ pub use labels::{Labels, Requirement, Selector};
 pub use node_info::{ClassCount, NodeInfo, NodeStatic};
 pub use preemption::{
     Budget, Candidate, NoPreemption, Preemption, best_candidates, candidate_count, dry_run,
-    eligible, potential_nodes, preempt,
+    dry_run_plain, eligible, potential_nodes, preempt,
 };
 pub use profile::{
     ConfigError, Plugin, PluginSet, Profile, ResourceSpec, ShapePoint, SpreadDefaults, Strategy,
@@ -45,8 +45,8 @@ pub use profile::{
 pub use queue::{Place, QueueConfig, QueuedPod, SchedulingQueue, backoff_duration, queue_order};
 pub use reason::{Code, Reason, Rejection, count_text};
 pub use schedule::{
-    Placement, PodToSchedule, Unschedulable, num_feasible_nodes_to_find, schedule, schedule_plain,
-    score_all,
+    Placement, PodToSchedule, Statuses, Unschedulable, num_feasible_nodes_to_find, schedule,
+    schedule_plain, score_all,
 };
 
 /// Number of a pod class of one [`Cache`].
