@@ -114,6 +114,7 @@ impl DetailRecorder {
                     owner: owner(p, view.world, view.model),
                     created: now,
                     state: "Pending".to_owned(),
+                    reason: held_back(p, view),
                     ..PodRow::default()
                 });
             }
@@ -193,6 +194,23 @@ impl DetailRecorder {
             .map(|(_, i)| node_row(i, &self.pods_max, end, world, model))
             .collect();
         Detail { events: self.events, pods: self.pods, nodes }
+    }
+}
+
+/// Why no scheduler looks at a new pod, in the API server's words
+/// (`pkg/registry/core/pod/strategy.go`) for gates; upstream says nothing of an unknown scheduler.
+fn held_back(p: PodId, view: &View<'_>) -> String {
+    let Some(pod) = view.world.api.pods.get(p) else { return String::new() };
+    let template = &view.model.templates[pod.template];
+    let spec = &template.object.spec;
+    if template.profile.is_none() && spec.node_name.is_none() {
+        let name = spec.scheduler_name.as_deref().unwrap_or_default();
+        return format!("no scheduler is called `{name}`: the pod waits for it");
+    }
+    if spec.scheduling_gates.is_empty() {
+        String::new()
+    } else {
+        "Scheduling is blocked due to non-empty scheduling gates".to_owned()
     }
 }
 
@@ -289,7 +307,12 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
         Change::PodDeleted(p) => row("kube-apiserver", "pod", pod(p), "Deleted", String::new()),
         Change::EvictionRefused(p, b) => {
             let budget = &m.budgets[b].object.metadata.name;
-            let message = format!("Cannot evict pod as it would violate the pod's disruption budget {budget}.");
+            let status = w.api.budget_status(b, m, now);
+            let message = format!(
+                "Cannot evict pod as it would violate the pod's disruption budget. The disruption \
+                 budget {budget} needs {} healthy pods and has {} currently",
+                status.desired_healthy, status.current_healthy
+            );
             row("kube-apiserver", "pod", pod(p), "EvictionRefused", message)
         }
         Change::VolumeCreated(p, i) => {

@@ -11,7 +11,7 @@ mod volumes;
 use crate::engine::{self, Cx, Stream};
 use crate::policy::kube_scheduler::{
     Budget, Cache, ClassId, ClusterEvent, PodToSchedule, QueueConfig, SchedulingQueue,
-    Unschedulable, schedule,
+    Unschedulable, no_victims_message, schedule,
 };
 use crate::units::{Id, SimTime};
 use crate::world::model::Template;
@@ -53,6 +53,16 @@ struct Known {
     node: Option<u32>,
 }
 
+/// The last failed attempt of a pod.
+#[derive(Clone, Debug)]
+struct Failure {
+    pod: PodId,
+    asked: PodToSchedule,
+    failed: Box<Unschedulable>,
+    /// What preemption made of it.
+    after: preemption::After,
+}
+
 /// kube-scheduler.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
@@ -66,7 +76,7 @@ pub struct Scheduler {
     shape_classes: Vec<Option<ClassId>>,
     known: Vec<Option<Known>>,
     nodes: Vec<bool>,
-    failures: Vec<Option<(PodId, Box<Unschedulable>)>>,
+    failures: Vec<Option<Failure>>,
     /// Preemptors whose victims are not all being deleted yet.
     preempting: Vec<(PodId, Vec<PodId>)>,
     budgets: Vec<Budget>,
@@ -132,19 +142,24 @@ impl Scheduler {
     /// Upstream's message of the last failed attempt of a pod.
     #[must_use]
     pub fn message(&self, pod: PodId) -> Option<String> {
-        let (id, failed) = self.failures.get(pod.slot() as usize)?.as_ref()?;
-        (*id == pod).then(|| failed.message(&self.cache, None))
+        let f = self.failures.get(pod.slot() as usize)?.as_ref().filter(|f| f.pod == pod)?;
+        let after = match &f.after {
+            preemption::After::Nothing => None,
+            preemption::After::NobodyLower => {
+                Some(no_victims_message(&self.cache, &f.asked, &f.failed))
+            }
+            preemption::After::Refused(why) => Some(why.clone()),
+        };
+        Some(f.failed.message(&self.cache, after.as_deref()))
     }
 
     /// Reasons of the last failed attempt of a pod, with the number of nodes each.
     #[must_use]
     pub fn reasons(&self, pod: PodId) -> Vec<(String, u32)> {
-        let Some(Some((id, failed))) = self.failures.get(pod.slot() as usize) else {
+        let known = self.failures.get(pod.slot() as usize).and_then(Option::as_ref);
+        let Some(Failure { failed, .. }) = known.filter(|f| f.pod == pod) else {
             return Vec::new();
         };
-        if *id != pod {
-            return Vec::new();
-        }
         if let Some(rejection) = &failed.pre_filter {
             return vec![(rejection.message(&self.cache), failed.nodes)];
         }

@@ -148,6 +148,11 @@ impl Cache {
     pub fn profile_named(&self, name: &str) -> Option<&Profile> {
         self.profiles.iter().map(|p| &p.profile).find(|p| p.scheduler_name == name)
     }
+    /// Whether the profile of these pods has a plugin.
+    #[must_use]
+    pub fn class_has(&self, class: ClassId, plugin: super::Plugin) -> bool {
+        self.profile_of(self.class_info(class)).has(plugin)
+    }
     /// Adds a plugin of the library's user to every profile. Classes then take the plain path.
     pub fn add_plugin(&mut self, plugin: Arc<dyn super::framework::CustomPlugin>) {
         for profile in Arc::make_mut(&mut self.profiles) {

@@ -37,7 +37,7 @@ pub use labels::{Labels, Requirement, Selector};
 pub use node_info::{ClassCount, NodeInfo, NodeStatic};
 pub use preemption::{
     Budget, Candidate, NoPreemption, Preemption, best_candidates, candidate_count, dry_run,
-    eligible, potential_nodes, preempt,
+    eligible, no_victims_message, potential_nodes, preempt,
 };
 pub use profile::{
     ConfigError, Plugin, PluginSet, Profile, ResourceSpec, ShapePoint, SpreadDefaults, Strategy,
