@@ -91,6 +91,9 @@ fn fan_out_objects(
         Change::WorkloadChanged(w, _) => {
             push(watch, Event::Workloads(workloads::Event::WorkloadChanged(w)));
         }
+        Change::WorkloadDeleted(w, _) => {
+            push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
+        }
         Change::SetScaled(s) => {
             push(watch, Event::Workloads(workloads::Event::SetWritten(s)));
         }
@@ -152,6 +155,10 @@ fn fan_out_machines(
             if pod.is_some_and(|pod| !model.templates[pod.template].claims.is_empty()) {
                 push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
             }
+        }
+        Change::WeightsChanged(_, step) => {
+            let delay = model.settings.endpoint_propagation;
+            push(delay, Event::Traffic(traffic::Event::Weights(step)));
         }
         Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
         Change::PodResized(p) => {

@@ -5,7 +5,7 @@ use crate::catalog::CapacityType;
 use crate::engine::View;
 use crate::units::{Id, SimTime, UsageCost};
 use crate::world::cloud::Instance;
-use crate::world::model::WorkloadKind;
+use crate::world::model::{ServiceModel, WorkloadKind, WorkloadModel};
 use crate::world::steps::StepKind;
 use crate::world::{Change, Model, NodeCondition, PodId, World};
 use std::collections::BTreeMap;
@@ -324,6 +324,16 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
     }
 }
 
+/// `Deployment/web-blue 90, Deployment/web-green 10`.
+fn weights_text(service: Id<ServiceModel>, weights: &[f64], model: &Model) -> String {
+    let backends = model.services[service].traffic.iter().flat_map(|t| &t.backends);
+    let one = |(&id, weight): (&Id<WorkloadModel>, &f64)| {
+        let row = &model.workloads[id];
+        format!("{}/{} {weight}", row.kind.name(), row.name)
+    };
+    backends.zip(weights).map(one).collect::<Vec<_>>().join(", ")
+}
+
 fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
     let (w, m) = (v.world, v.model);
     let node = |n: Id<crate::world::Node>| w.api.nodes[n].name().to_owned();
@@ -339,6 +349,18 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Some(EventRow { at: now, component, kind, object, reason: reason.to_owned(), message })
     };
     match *change {
+        Change::WorkloadDeleted(x, _) => {
+            row("user", "workload", workload(x), "Deleted", String::new())
+        }
+        Change::WeightsChanged(s, step) => {
+            let service = &m.services[s];
+            let message = match m.steps.get(step as usize).map(|s| &s.kind) {
+                Some(StepKind::Weights { weights, .. }) => weights_text(s, weights, m),
+                _ => String::new(),
+            };
+            let object = format!("{}/{}", service.namespace, service.name);
+            row("user", "service", object, "WeightsChanged", message)
+        }
         Change::WorkloadChanged(x, step) => {
             let message = match m.steps.get(step as usize).map(|s| &s.kind) {
                 Some(StepKind::Change { text, .. }) => text.clone(),

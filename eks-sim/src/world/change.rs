@@ -38,11 +38,13 @@ pub enum Client {
     User,
     /// VerticalPodAutoscaler.
     Vpa,
+    /// Garbage collector.
+    GarbageCollector,
 }
 
 impl Client {
     /// Number of clients.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
     /// Position in tables.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -66,6 +68,7 @@ impl Client {
             Self::Kubelet => "kubelet",
             Self::User => "kubectl",
             Self::Vpa => "vertical-pod-autoscaler",
+            Self::GarbageCollector => "generic-garbage-collector",
         }
     }
 }
@@ -277,6 +280,8 @@ pub enum Reason {
     Drained,
     /// Karpenter drains its node.
     NodeDisrupted,
+    /// What owned it was deleted.
+    OwnerDeleted,
     /// Its requests are far from the VPA's recommendation.
     VpaEviction,
 }
@@ -311,6 +316,7 @@ impl Reason {
             Self::SpotInterruption => "SpotInterruption",
             Self::Drained => "EvictionByEvictionAPI",
             Self::NodeDisrupted => "Disrupted",
+            Self::OwnerDeleted => "OwnerDeleted",
             Self::VpaEviction => "EvictedByVPA",
         }
     }
@@ -417,6 +423,10 @@ pub enum Change {
     SubnetExhausted(Id<SubnetModel>),
     /// Endpoints of a Service changed.
     EndpointsChanged(Id<ServiceModel>),
+    /// A step of this number split the requests to a Service anew.
+    WeightsChanged(Id<ServiceModel>, u32),
+    /// A workload was deleted, by the step of this number.
+    WorkloadDeleted(Id<Workload>, u32),
     /// Rates of a Service changed.
     LoadChanged(Id<ServiceModel>),
     /// A zone went down or came back.

@@ -4,7 +4,8 @@
 //! A container has a CPU metric from its second scrape on, a memory metric from its first; a pod on
 //! a machine that does not work has none.
 
-use super::model::Zone;
+use super::machines::Usage;
+use super::model::{ServiceModel, Zone};
 use super::{Model, Phase, Pod, PodId, World};
 use crate::units::{Id, SimTime, Span};
 
@@ -30,7 +31,7 @@ pub fn cpu(world: &World, model: &Model, id: PodId, scrape: SimTime, window: Spa
     let mut cores = 0.0;
     if machine.serving_since < scrape {
         for &service in &template.services {
-            let Some(usage) = world.machines.load[service].usage(zone) else { continue };
+            let Some(usage) = usage(world, model, pod, service, zone) else { continue };
             cores += usage.integral(scrape) - usage.integral(begin.max(machine.serving_since));
         }
         cores /= window.secs_f64();
@@ -51,11 +52,43 @@ pub fn memory(world: &World, model: &Model, id: PodId, scrape: SimTime) -> Optio
         + template.memory_growth * scrape.since(machine.container_started).secs_f64();
     if machine.serving_since < scrape {
         let zone = zone_of(world, pod)?;
-        let used = template.services.iter().filter_map(|&s| world.machines.load[s].usage(zone));
+        let used = template.services.iter().filter_map(|&s| usage(world, model, pod, s, zone));
         bytes += used.map(|u| u.memory).sum::<f64>();
     }
     let limit = world.api.size_of(pod, model).limit_memory.map_or(i64::MAX, |l| l.raw());
     Some((bytes as i64).min(limit))
+}
+
+/// What the requests of a Service use in the pod.
+fn usage<'w>(
+    world: &'w World,
+    model: &Model,
+    pod: &Pod,
+    service: Id<ServiceModel>,
+    zone: Id<Zone>,
+) -> Option<&'w Usage> {
+    let load = &world.machines.load[service];
+    match backend_of(world, model, pod, service) {
+        Some(backend) => load.usage_of_backend(backend?),
+        None => load.usage(zone),
+    }
+}
+
+/// Position of the pod's workload among the backends of a Service that splits its requests;
+/// `Some(None)` if it is none of them.
+#[must_use]
+pub fn backend_of(
+    world: &World,
+    model: &Model,
+    pod: &Pod,
+    service: Id<ServiceModel>,
+) -> Option<Option<usize>> {
+    let backends = &model.services[service].traffic.as_ref()?.backends;
+    if backends.is_empty() {
+        return None;
+    }
+    let workload = world.api.workloads[world.api.sets[pod.set].workload].model;
+    Some(backends.iter().position(|&b| b == workload))
 }
 
 fn zone_of(world: &World, pod: &Pod) -> Option<Id<Zone>> {

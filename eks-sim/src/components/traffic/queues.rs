@@ -6,7 +6,7 @@ use crate::engine::Cx;
 use crate::policy::traffic::{Attempts, Capacity, Flow};
 use crate::units::math::{pow, sqrt};
 use crate::units::{Id, IdVec, SimTime, Span};
-use crate::world::machines::Passage;
+use crate::world::machines::{BackendLoad, Passage};
 use crate::world::model::{ServiceModel, TrafficModel};
 use crate::world::{Change, Model};
 
@@ -76,6 +76,12 @@ impl Traffic {
             usage.memory = lane.served * state.latency / pods * traffic.memory.raw() as f64;
             usage.set_cores(lane.served * traffic.cpu_seconds / pods, now, keep);
         }
+        let mut shifted = false;
+        for (backend, lane) in load.backends.iter_mut().zip(&state.lanes) {
+            let failing = if lane.arriving > 0.0 { 1.0 - lane.success } else { 0.0 };
+            let new = BackendLoad { offered: lane.arriving, failing };
+            shifted |= core::mem::replace(backend, new) != new;
+        }
         load.backlog = state.lanes.iter().map(|l| l.queue.waiting() * l.scale).sum();
         load.totals = state.totals;
         let new = (state.external, state.arriving, state.served, state.success, state.latency);
@@ -84,7 +90,7 @@ impl Traffic {
         (load.external, load.offered, load.served, load.success, load.latency) = new;
         load.past = state.past;
         load.cross_zone = state.cross_zone;
-        if moved {
+        if moved || shifted {
             cx.emit(Change::LoadChanged(id));
         }
     }
@@ -110,6 +116,10 @@ impl State {
                 drift += 0.5 * (lane.queue.backlog() - before) / rate * served;
             }
             scale(&mut flow, lane.scale);
+            // An error costs as much as an answer.
+            let failed = flow.served * lane.failing;
+            flow.served -= failed;
+            flow.dropped += failed;
             // What was sent to endpoints that do not work is lost.
             let lost = lane.arriving * (1.0 - lane.alive_share()) * seconds;
             flow.arrived += lost;
@@ -146,7 +156,8 @@ impl State {
             let mut gave_up = lane.queue.change(lane.arriving * share / lane.scale, capacity);
             scale(&mut gave_up, lane.scale);
             self.totals.add(&gave_up);
-            lane.success = share * (1.0 - lane.queue.loss());
+            lane.failing = lane.errors as f64 / 1e6 / f64::from(lane.alive.max(1));
+            lane.success = share * (1.0 - lane.queue.loss()) * (1.0 - lane.failing);
             lane.served = lane.queue.served_rate() * lane.scale;
             served += lane.served;
             success += lane.success * lane.arriving;
@@ -175,7 +186,7 @@ impl State {
 
     /// Share of its served requests in a zone.
     fn zone_share(&self, zone: usize) -> f64 {
-        if self.lanes.len() > 1 {
+        if self.lanes.len() > 1 && self.shares.is_empty() {
             let lane = self.lanes.get(zone).map_or(0.0, |l| l.served);
             return if self.served > 0.0 { lane / self.served } else { 0.0 };
         }
@@ -220,7 +231,7 @@ fn arrive(
     let success = state.success;
     let mut everywhere = state.external * Attempts::new(success, traffic.retries).mean;
     let zones = state.alive_in.len();
-    let several = state.lanes.len() > 1;
+    let several = state.lanes.len() > 1 && state.shares.is_empty();
     let listed: Vec<f64> = if several {
         state.lanes.iter().map(|l| f64::from(l.endpoints)).collect()
     } else {
@@ -250,6 +261,12 @@ fn arrive(
     let own = in_zone.iter().sum::<f64>();
     state.arriving = everywhere + own;
     let count = state.lanes.len() as f64;
+    if !state.shares.is_empty() {
+        for (lane, share) in state.lanes.iter_mut().zip(&state.shares) {
+            lane.arriving = state.arriving * share;
+        }
+        return;
+    }
     for (i, lane) in state.lanes.iter_mut().enumerate() {
         let share = if all > 0.0 && count > 1.0 { listed[i] / all } else { 1.0 / count };
         lane.arriving = everywhere * share + if several { in_zone[i] } else { 0.0 };

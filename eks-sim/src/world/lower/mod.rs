@@ -15,6 +15,7 @@ mod scheduler;
 mod steps;
 mod trace;
 mod traffic;
+mod weights;
 
 use super::model::{Limits, Model, SchedulerObjects};
 use super::settings::Settings;
@@ -151,6 +152,7 @@ fn lower(
     objects::budgets(&all, &mut model);
     karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
     traffic::lower(scenario, folder, &mut model, errors);
+    weights::lower(scenario, &mut model, errors);
     metrics::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     trace::lower(scenario, folder, &mut model, errors);
