@@ -1,5 +1,6 @@
 //! Integration tests of the library, in one binary.
 #![allow(clippy::unwrap_used)] // A test may stop where it fails.
+mod admission;
 mod analytic;
 mod controllers;
 mod determinism;
