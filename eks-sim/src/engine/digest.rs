@@ -82,6 +82,8 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::SubnetChanged(s) => (34, 0, u64::from(s.raw())),
         Change::SubnetExhausted(s) => (35, 0, u64::from(s.raw())),
         Change::EndpointsChanged(s) => (36, 0, u64::from(s.raw())),
+        Change::WeightsChanged(s, step) => (80, u64::from(step), u64::from(s.raw())),
+        Change::WorkloadDeleted(w, step) => (81, u64::from(step), u64::from(w.raw())),
         Change::LoadChanged(s) => (37, 0, u64::from(s.raw())),
         Change::ZoneChanged(z, down) => (38, u64::from(down), u64::from(z.raw())),
         Change::EtcdChanged(m, up) => (39, u64::from(up), u64::from(m)),

@@ -13,6 +13,7 @@ use crate::components::{
     volumes::Volumes, vpa::Vpa, vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
+use crate::policy::kube_scheduler::Plugins;
 use crate::units::SimTime;
 use crate::world::{Change, Model, World};
 use std::sync::Arc;
@@ -86,10 +87,16 @@ impl Sim {
     /// Replication `replication` of `model`, at its start.
     #[must_use]
     pub fn new(model: Arc<Model>, replication: u32) -> Self {
+        Self::with_plugins(model, replication, Plugins::default())
+    }
+
+    /// The same, with a library user's plugins in kube-scheduler.
+    #[must_use]
+    pub fn with_plugins(model: Arc<Model>, replication: u32, plugins: Plugins) -> Self {
         let draws = Draws::new(model.seed, u64::from(replication));
         let components = Components {
             control_plane: ControlPlane::new(&model, ApiWriter::new()),
-            scheduler: Scheduler::new(&model),
+            scheduler: Scheduler::new(&model, plugins),
             kubelets: Kubelets::default(),
             workloads: Workloads::new(&model),
             node_lifecycle: NodeLifecycle::default(),

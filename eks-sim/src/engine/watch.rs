@@ -87,6 +87,9 @@ fn fan_out_objects(
         Change::WorkloadChanged(w, _) => {
             push(watch, Event::Workloads(workloads::Event::WorkloadChanged(w)));
         }
+        Change::WorkloadDeleted(w, _) => {
+            push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
+        }
         Change::SetScaled(s) => {
             push(watch, Event::Workloads(workloads::Event::SetWritten(s)));
         }
@@ -160,6 +163,10 @@ fn fan_out_machines(
             if held {
                 push(Span::ZERO, Event::Kubelet(kubelet::Event::LoadChanged(s)));
             }
+        }
+        Change::WeightsChanged(_, step) => {
+            let delay = model.settings.endpoint_propagation;
+            push(delay, Event::Traffic(traffic::Event::Weights(step)));
         }
         Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
         Change::PodResized(p) => {

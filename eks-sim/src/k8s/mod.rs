@@ -4,6 +4,7 @@
 //! VPA's objects have no crate. Field names and defaults are upstream's; unknown fields are
 //! ignored here and reported by [`crate::spec`]. Everything is plain data.
 
+mod admission;
 mod autoscaling;
 mod batch;
 mod karpenter;
@@ -16,6 +17,7 @@ mod policy;
 mod storage;
 mod workload;
 
+pub use admission::*;
 pub use autoscaling::*;
 pub use batch::*;
 pub use karpenter::*;

@@ -13,7 +13,7 @@ use crate::policy::vpc_cni::Eni;
 use crate::policy::vpc_cni::address_space::PREFIX_SIZE;
 use crate::units::{Id, SimTime, UsageCost};
 use crate::world::cloud::Instance;
-use crate::world::model::WorkloadKind;
+use crate::world::model::{ServiceModel, WorkloadKind, WorkloadModel};
 use crate::world::steps::StepKind;
 use crate::world::{Change, Model, Node, NodeCondition, PodId, World};
 use std::collections::BTreeMap;
@@ -137,6 +137,7 @@ impl DetailRecorder {
                     owner: owner(p, view.world, view.model),
                     created: now,
                     state: "Pending".to_owned(),
+                    reason: held_back(p, view),
                     ..PodRow::default()
                 });
             }
@@ -270,6 +271,23 @@ impl DetailRecorder {
     }
 }
 
+/// Why no scheduler looks at a new pod, in the API server's words
+/// (`pkg/registry/core/pod/strategy.go`) for gates; upstream says nothing of an unknown scheduler.
+fn held_back(p: PodId, view: &View<'_>) -> String {
+    let Some(pod) = view.world.api.pods.get(p) else { return String::new() };
+    let template = &view.model.templates[pod.template];
+    let spec = &template.object.spec;
+    if template.profile.is_none() && spec.node_name.is_none() {
+        let name = spec.scheduler_name.as_deref().unwrap_or_default();
+        return format!("no scheduler is called `{name}`: the pod waits for it");
+    }
+    if spec.scheduling_gates.is_empty() {
+        String::new()
+    } else {
+        "Scheduling is blocked due to non-empty scheduling gates".to_owned()
+    }
+}
+
 fn node_row(
     i: &Instance,
     record: &DetailRecorder,
@@ -376,8 +394,11 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
         Change::PodDeleted(p) => row("kube-apiserver", "pod", pod(p), "Deleted", String::new()),
         Change::EvictionRefused(p, b) => {
             let budget = &m.budgets[b].object.metadata.name;
+            let status = w.api.budget_status(b, m, now);
             let message = format!(
-                "Cannot evict pod as it would violate the pod's disruption budget {budget}."
+                "Cannot evict pod as it would violate the pod's disruption budget. The disruption \
+                 budget {budget} needs {} healthy pods and has {} currently",
+                status.desired_healthy, status.current_healthy
             );
             row("kube-apiserver", "pod", pod(p), "EvictionRefused", message)
         }
@@ -397,6 +418,16 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
     }
 }
 
+/// `Deployment/web-blue 90, Deployment/web-green 10`.
+fn weights_text(service: Id<ServiceModel>, weights: &[f64], model: &Model) -> String {
+    let backends = model.services[service].traffic.iter().flat_map(|t| &t.backends);
+    let one = |(&id, weight): (&Id<WorkloadModel>, &f64)| {
+        let row = &model.workloads[id];
+        format!("{}/{} {weight}", row.kind.name(), row.name)
+    };
+    backends.zip(weights).map(one).collect::<Vec<_>>().join(", ")
+}
+
 fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
     let (w, m) = (v.world, v.model);
     let node = |n: Id<crate::world::Node>| w.api.nodes[n].name().to_owned();
@@ -412,6 +443,18 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Some(EventRow { at: now, component, kind, object, reason: reason.to_owned(), message })
     };
     match *change {
+        Change::WorkloadDeleted(x, _) => {
+            row("user", "workload", workload(x), "Deleted", String::new())
+        }
+        Change::WeightsChanged(s, step) => {
+            let service = &m.services[s];
+            let message = match m.steps.get(step as usize).map(|s| &s.kind) {
+                Some(StepKind::Weights { weights, .. }) => weights_text(s, weights, m),
+                _ => String::new(),
+            };
+            let object = format!("{}/{}", service.namespace, service.name);
+            row("user", "service", object, "WeightsChanged", message)
+        }
         Change::WorkloadChanged(x, step) => {
             let message = match m.steps.get(step as usize).map(|s| &s.kind) {
                 Some(StepKind::Change { text, .. }) => text.clone(),

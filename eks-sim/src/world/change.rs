@@ -44,6 +44,8 @@ pub enum Client {
     Vpa,
     /// KEDA's operator.
     Keda,
+    /// Garbage collector.
+    GarbageCollector,
 }
 
 impl Client {
@@ -73,6 +75,7 @@ impl Client {
             Self::User => "kubectl",
             Self::Vpa => "vertical-pod-autoscaler",
             Self::Keda => "keda-operator",
+            Self::GarbageCollector => "generic-garbage-collector",
         }
     }
 }
@@ -295,6 +298,8 @@ pub enum Reason {
     Drained,
     /// Karpenter drains its node.
     NodeDisrupted,
+    /// What owned it was deleted.
+    OwnerDeleted,
     /// Its requests are far from the VPA's recommendation.
     VpaEviction,
 }
@@ -329,6 +334,7 @@ impl Reason {
             Self::SpotInterruption => "SpotInterruption",
             Self::Drained => "EvictionByEvictionAPI",
             Self::NodeDisrupted => "Disrupted",
+            Self::OwnerDeleted => "OwnerDeleted",
             Self::VpaEviction => "EvictedByVPA",
         }
     }
@@ -449,6 +455,10 @@ pub enum Change {
     ApiThrottled(Id<Node>),
     /// Endpoints of a Service changed.
     EndpointsChanged(Id<ServiceModel>),
+    /// A step of this number split the requests to a Service anew.
+    WeightsChanged(Id<ServiceModel>, u32),
+    /// A workload was deleted, by the step of this number.
+    WorkloadDeleted(Id<Workload>, u32),
     /// Rates of a Service changed.
     LoadChanged(Id<ServiceModel>),
     /// A zone went down or came back.

@@ -90,10 +90,12 @@ pub struct ServiceLoad {
     pub backlog: f64,
     /// What became of the requests so far; those lost to dead endpoints count as dropped.
     pub totals: Flow,
-    /// Use of each live endpoint: one for all, or one for each zone.
+    /// Use of each live endpoint: one for all, or one for each zone or backend.
     pub usage: Vec<Usage>,
     /// Single requests since the last change of the load, in the exact mode.
     pub requests: Option<Box<RequestWindow>>,
+    /// What its backends get, if requests are split by weight.
+    pub backends: Vec<BackendLoad>,
 }
 
 /// What became of single requests between two changes of the load.
@@ -110,6 +112,15 @@ pub struct RequestWindow {
     pub present_nanos: u128,
     /// Time that all requests have spent in the queues, from the start on.
     pub stayed_nanos: u128,
+}
+
+/// Requests to one backend of a Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BackendLoad {
+    /// Requests per second that are sent to it.
+    pub offered: f64,
+    /// Share of them that fails.
+    pub failing: f64,
 }
 
 /// Time in the system of the requests of an interval, calls included, in seconds.
@@ -171,6 +182,11 @@ impl ServiceLoad {
     #[must_use]
     pub fn usage(&self, zone: Id<Zone>) -> Option<&Usage> {
         if self.usage.len() == 1 { self.usage.first() } else { self.usage.get(zone.index()) }
+    }
+    /// Use of a live endpoint of this backend.
+    #[must_use]
+    pub fn usage_of_backend(&self, backend: usize) -> Option<&Usage> {
+        self.usage.get(backend)
     }
     /// Cores that all live endpoints use.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use super::model::{HpaModel, JobModel, Model, Template, WorkloadKind, WorkloadModel};
 use super::pods::PodId;
-use super::steps::RevisionModel;
+use super::steps::{Cascade, RevisionModel};
 use crate::units::{Id, SimTime, Span};
 use std::collections::BTreeMap;
 
@@ -17,6 +17,8 @@ pub struct Workload {
     pub sets: Vec<Id<Set>>,
     /// State of a Job.
     pub job: Option<JobState>,
+    /// How it was deleted, if it was.
+    pub deleted: Option<Cascade>,
     /// What a step of the scenario made of it; `None` while it is as it was created.
     pub revision: Option<Id<RevisionModel>>,
 }

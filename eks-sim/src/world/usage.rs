@@ -7,8 +7,8 @@
 //! except that a container between `fresh_container_min` and one scrape period old is measured
 //! from its start. Pods of a machine that did not answer the last scrape have none either.
 
-use super::machines::{MachinePod, Stage};
-use super::model::{Template, Zone};
+use super::machines::{MachinePod, Stage, Usage};
+use super::model::{ServiceModel, Template, Zone};
 use super::settings::MetricsSettings;
 use super::{Model, Phase, Pod, PodId, World};
 use crate::units::{Id, SimTime, Span};
@@ -104,7 +104,33 @@ pub fn metrics<'w>(
     Some(Metrics { world, model, pod, machine, template, zone, points })
 }
 
+/// Position of the pod's workload among the backends of a Service that splits its requests;
+/// `Some(None)` if it is none of them.
+#[must_use]
+pub fn backend_of(
+    world: &World,
+    model: &Model,
+    pod: &Pod,
+    service: Id<ServiceModel>,
+) -> Option<Option<usize>> {
+    let backends = &model.services[service].traffic.as_ref()?.backends;
+    if backends.is_empty() {
+        return None;
+    }
+    let workload = world.api.workloads[world.api.sets[pod.set].workload].model;
+    Some(backends.iter().position(|&b| b == workload))
+}
+
 impl Metrics<'_> {
+    /// What the requests of a Service use in the pod.
+    fn usage(&self, service: Id<ServiceModel>) -> Option<&Usage> {
+        let load = &self.world.machines.load[service];
+        match backend_of(self.world, self.model, self.pod, service) {
+            Some(backend) => load.usage_of_backend(backend?),
+            None => load.usage(self.zone),
+        }
+    }
+
     /// Millicores of the requests it serves, over the window.
     fn served_cpu(&self) -> f64 {
         let Points { begin, end } = self.points;
@@ -112,8 +138,7 @@ impl Metrics<'_> {
         if from >= end {
             return 0.0;
         }
-        let loads = &self.world.machines.load;
-        let usages = self.template.services.iter().filter_map(|&s| loads[s].usage(self.zone));
+        let usages = self.template.services.iter().filter_map(|&s| self.usage(s));
         let cores: f64 = usages.map(|u| u.mean(from, end)).sum();
         if from == begin {
             return cores * 1000.0;
@@ -137,8 +162,7 @@ impl Metrics<'_> {
         if self.machine.serving_since >= end {
             return grown;
         }
-        let loads = &self.world.machines.load;
-        let used = self.template.services.iter().filter_map(|&s| loads[s].usage(self.zone));
+        let used = self.template.services.iter().filter_map(|&s| self.usage(s));
         grown + used.map(|u| u.memory).sum::<f64>()
     }
 

@@ -5,7 +5,7 @@ use crate::engine::Cx;
 use crate::units::Id;
 use crate::world::model::{CronModel, WorkloadKind, WorkloadModel};
 use crate::world::owners::JobState;
-use crate::world::steps::StepKind;
+use crate::world::steps::{Cascade, RevisionModel, StepKind};
 use crate::world::{Change, Hpa, Request, Set, Workload};
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ impl ControlPlane {
         let is_deployment = matches!(description.kind, WorkloadKind::Deployment(_));
         let api = cx.api_mut(&self.writer);
         let sets = Vec::new();
-        let row = Workload { model, replicas, sets, job, revision: None };
+        let row = Workload { model, replicas, sets, job, deleted: None, revision: None };
         let workload = api.workloads.push(row);
         api.touch_workload(workload);
         if !is_deployment {
@@ -67,7 +67,7 @@ impl ControlPlane {
         cx: &mut Cx<'_>,
     ) {
         let row = &mut cx.api_mut(&self.writer).workloads[workload];
-        if row.replicas == replicas {
+        if row.replicas == replicas || row.deleted.is_some() {
             return;
         }
         row.replicas = replicas;
@@ -132,22 +132,46 @@ impl ControlPlane {
     /// A step of the scenario: the user applies a changed workload.
     pub(super) fn step(&mut self, step: u32, cx: &mut Cx<'_>) {
         let Some(step_model) = cx.model().steps.get(step as usize) else { return };
-        if matches!(step_model.kind, StepKind::NodePools { .. }) {
-            cx.emit(Change::NodePoolsChanged(step));
+        match &step_model.kind {
+            StepKind::Change { workload, revision, replicas, .. } => {
+                self.change(step, *workload, *revision, *replicas, cx);
+            }
+            StepKind::Delete { workload, cascade } => self.delete(step, *workload, *cascade, cx),
+            StepKind::Weights { service, .. } => cx.emit(Change::WeightsChanged(*service, step)),
+            StepKind::NodePools { .. } => cx.emit(Change::NodePoolsChanged(step)),
+            StepKind::Drain { .. } | StepKind::ImageRelease { .. } => {}
         }
-        let StepKind::Change { workload: model, revision, replicas, .. } = &step_model.kind else {
-            return;
-        };
-        let Some(workload) =
-            cx.api().workloads.iter().find(|(_, w)| w.model == *model).map(|(id, _)| id)
-        else {
-            return;
-        };
-        let template = cx.model().revisions[*revision].template;
-        let is_deployment =
-            matches!(cx.model().revisions[*revision].kind, WorkloadKind::Deployment(_));
+    }
+
+    fn delete(&mut self, step: u32, model: Id<WorkloadModel>, cascade: Cascade, cx: &mut Cx<'_>) {
+        let Some(workload) = workload_of(model, cx) else { return };
         let api = cx.api_mut(&self.writer);
-        api.workloads[workload].revision = Some(*revision);
+        let row = &mut api.workloads[workload];
+        row.deleted = Some(cascade);
+        if cascade != Cascade::Orphan {
+            // Nothing is wanted any more; the garbage collector deletes what there is.
+            row.replicas = 0;
+            for &set in &row.sets {
+                api.sets[set].desired = 0;
+            }
+        }
+        cx.emit(Change::WorkloadDeleted(workload, step));
+    }
+
+    fn change(
+        &mut self,
+        step: u32,
+        model: Id<WorkloadModel>,
+        revision: Id<RevisionModel>,
+        replicas: Option<u32>,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(workload) = workload_of(model, cx) else { return };
+        let template = cx.model().revisions[revision].template;
+        let is_deployment =
+            matches!(cx.model().revisions[revision].kind, WorkloadKind::Deployment(_));
+        let api = cx.api_mut(&self.writer);
+        api.workloads[workload].revision = Some(revision);
         api.touch_workload(workload);
         if !is_deployment {
             for at in 0..api.workloads[workload].sets.len() {
@@ -163,7 +187,7 @@ impl ControlPlane {
             }
         }
         cx.emit(Change::WorkloadChanged(workload, step));
-        if let Some(replicas) = *replicas {
+        if let Some(replicas) = replicas {
             self.scale_workload(workload, replicas, None, cx);
         }
     }
@@ -182,4 +206,9 @@ impl ControlPlane {
             cx.emit(Change::JobFinished(job, succeeded));
         }
     }
+}
+
+/// The object of a workload of the manifests.
+fn workload_of(model: Id<WorkloadModel>, cx: &Cx<'_>) -> Option<Id<Workload>> {
+    cx.api().workloads.iter().find(|(_, w)| w.model == model).map(|(id, _)| id)
 }

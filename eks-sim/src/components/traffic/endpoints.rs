@@ -6,15 +6,19 @@ use crate::policy::traffic::Capacity;
 use crate::units::Id;
 use crate::world::machines::Stage;
 use crate::world::model::{ServiceModel, TrafficModel, Zone};
-use crate::world::{Change, Node, PodId};
+use crate::world::{Change, Node, PodId, usage};
 
 /// A pod that requests are sent to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Endpoint {
     pub(super) pod: PodId,
     pub(super) zone: Id<Zone>,
+    /// Its queue; `None` if its workload is none of the backends.
+    pub(super) lane: Option<usize>,
     pub(super) alive: bool,
     power: Power,
+    /// Millionths of its requests that it answers with an error.
+    errors: i64,
 }
 
 impl Endpoint {
@@ -67,8 +71,7 @@ impl Power {
 
 impl State {
     fn count(&mut self, e: Endpoint, sign: i64) {
-        let lane = if self.lanes.len() == 1 { 0 } else { e.zone.index() };
-        let Some(lane) = self.lanes.get_mut(lane) else { return };
+        let Some(lane) = e.lane.and_then(|l| self.lanes.get_mut(l)) else { return };
         let step = |n: &mut u32| *n = n.saturating_add_signed(sign as i32);
         step(&mut lane.endpoints);
         if e.alive {
@@ -77,6 +80,7 @@ impl State {
             lane.rate += sign * e.power.rate;
             lane.alone += sign * e.power.alone;
             lane.cores += sign * e.power.cores;
+            lane.errors += sign * e.errors;
             if let Some(n) = self.alive_in.get_mut(e.zone.index()) {
                 step(n);
             }
@@ -227,7 +231,14 @@ fn endpoint(service: Id<ServiceModel>, id: PodId, cx: &mut Cx<'_>) -> Option<End
         let cold = t.cold_start.filter(|c| cx.now() < started + c.duration);
         Power::new(cores, cold.map_or(1.0, |c| c.slowdown), t)
     });
-    Some(Endpoint { pod: id, zone, alive, power })
+    let pod = cx.api().pods.get(id)?;
+    let backend = usage::backend_of(cx.world(), cx.model(), pod, service);
+    let lane = backend.unwrap_or_else(|| {
+        let by_zone = traffic.is_some_and(|t| t.zone_aware);
+        Some(if by_zone { zone.index() } else { 0 })
+    });
+    let errors = (cx.model().templates[pod.template].errors * 1e6).round() as i64;
+    Some(Endpoint { pod: id, zone, lane, alive, power, errors })
 }
 
 /// Cores that a pod can use for requests: its limit, or its share of the node by CPU weight when

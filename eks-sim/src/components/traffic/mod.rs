@@ -14,6 +14,7 @@ use crate::policy::traffic::{Flow, SharingQueue, markov, noise};
 use crate::units::{Id, IdVec, SimTime};
 use crate::world::machines::Passage;
 use crate::world::model::ServiceModel;
+use crate::world::steps::{StepKind, StepModel};
 use crate::world::{Model, Node, PodId};
 use endpoints::Endpoint;
 
@@ -32,6 +33,8 @@ pub enum Event {
     PodResized(PodId),
     /// A machine died.
     MachineChanged(Id<Node>),
+    /// A step of the scenario splits the requests to a Service anew.
+    Weights(u32),
     /// A queue of this Service fills or empties.
     Settle(Id<ServiceModel>, u32),
     /// A pod is past its cold start.
@@ -77,8 +80,10 @@ struct State {
     endpoints: Vec<Endpoint>,
     /// Working endpoints by zone.
     alive_in: Vec<u32>,
-    /// Its queue, or those of its zones.
+    /// Its queue, or those of its zones or backends.
     lanes: Vec<Lane>,
+    /// Shares of its backends, if requests are split by weight.
+    shares: Vec<f64>,
     /// Up to when the queues were advanced.
     since: SimTime,
     /// Share of arriving requests it serves itself.
@@ -113,6 +118,10 @@ struct Lane {
     rate: i64,
     alone: i64,
     cores: i64,
+    /// Sum over working endpoints of the millionths of requests they answer with an error.
+    errors: i64,
+    /// Share of served requests that failed since the queue was set last.
+    failing: f64,
     /// Equal queues that this one stands for.
     scale: f64,
     arriving: f64,
@@ -147,7 +156,8 @@ impl Traffic {
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         let loads = self.states.iter().map(|(_, s)| {
             let usage = s.lanes.iter().map(|_| Default::default()).collect();
-            crate::world::machines::ServiceLoad { usage, ..Default::default() }
+            let backends = vec![Default::default(); s.shares.len()];
+            crate::world::machines::ServiceLoad { usage, backends, ..Default::default() }
         });
         cx.machines_mut().load = loads.collect();
         cx.machines_mut().load_changed = self.states.iter().map(|_| SimTime::ZERO).collect();
@@ -176,6 +186,7 @@ impl Traffic {
             Event::Arrival(_) | Event::Leave(_) | Event::GoOn(..) | Event::Window => {
                 return self.handle_request(event, cx);
             }
+            Event::Weights(step) => self.weigh(step, cx),
             Event::Settle(service, number) => {
                 if self.states[service].settle == number {
                     self.states[service].settles_at = SimTime::NEVER;
@@ -241,6 +252,17 @@ impl Traffic {
         self.work_out(cx);
     }
 
+    /// The load balancer got new weights.
+    fn weigh(&mut self, step: u32, cx: &mut Cx<'_>) {
+        let Some(StepModel { kind: StepKind::Weights { service, weights, .. }, .. }) =
+            cx.model().steps.get(step as usize)
+        else {
+            return;
+        };
+        self.states[*service].shares = shares(weights);
+        self.touch(*service);
+    }
+
     fn touch(&mut self, service: Id<ServiceModel>) {
         let group = self.states[service].group;
         if !self.touched.contains(&group) {
@@ -253,7 +275,12 @@ impl State {
     fn new(service: &ServiceModel, model: &Model) -> Self {
         let traffic = service.traffic.as_ref();
         let zones = model.zones.len().max(1);
-        let lanes = if traffic.is_some_and(|t| t.zone_aware) { zones } else { 1 };
+        let backends = traffic.map_or(0, |t| t.backends.len());
+        let lanes = match traffic {
+            _ if backends > 0 => backends,
+            Some(t) if t.zone_aware => zones,
+            _ => 1,
+        };
         let mut queue = SharingQueue::new(traffic.map(|t| t.discipline).unwrap_or_default());
         if let Some(t) = traffic {
             queue = queue.with_service_cv(t.service_cv).with_timeout(t.timeout.secs_f64());
@@ -269,6 +296,7 @@ impl State {
             endpoints: Vec::new(),
             alive_in: vec![0; zones],
             lanes: vec![Lane::new(queue); lanes],
+            shares: traffic.map_or_else(Vec::new, |t| shares(&t.weights)),
             since: SimTime::ZERO,
             own_success: 1.0,
             success: 1.0,
@@ -286,6 +314,12 @@ impl State {
     }
 }
 
+/// Weights over their sum.
+fn shares(weights: &[f64]) -> Vec<f64> {
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|w| if sum > 0.0 { w / sum } else { 0.0 }).collect()
+}
+
 impl Lane {
     fn new(queue: SharingQueue) -> Self {
         Self {
@@ -296,6 +330,8 @@ impl Lane {
             rate: 0,
             alone: 0,
             cores: 0,
+            errors: 0,
+            failing: 0.0,
             scale: 1.0,
             arriving: 0.0,
             refused: 0.0,

@@ -6,7 +6,7 @@ use crate::engine::Cx;
 use crate::policy::traffic::{Capacity, Flow};
 use crate::units::math::{pow, sqrt};
 use crate::units::{Id, IdVec, SimTime, Span};
-use crate::world::machines::{Branch, Passage};
+use crate::world::machines::{BackendLoad, Branch, Passage};
 use crate::world::model::{ServiceModel, TrafficModel};
 use crate::world::{Change, Model};
 
@@ -85,6 +85,12 @@ impl Traffic {
             usage.set_cores(lane.served * lane.cpu_seconds() / pods, now, keep);
         }
         let used = load.usage.iter().any(|u| u.changed == now);
+        let mut shifted = false;
+        for (backend, lane) in load.backends.iter_mut().zip(&state.lanes) {
+            let failing = if lane.arriving > 0.0 { 1.0 - lane.success } else { 0.0 };
+            let new = BackendLoad { offered: lane.arriving, failing };
+            shifted |= core::mem::replace(backend, new) != new;
+        }
         load.backlog = state.lanes.iter().map(|l| l.queue.waiting() * l.scale).sum();
         load.totals = state.totals;
         // Clients outside see what their repetitions make of it.
@@ -100,7 +106,7 @@ impl Traffic {
         if used {
             cx.machines_mut().load_changed[id] = now;
         }
-        if moved {
+        if moved || shifted {
             cx.emit(Change::LoadChanged(id));
         }
     }
@@ -127,6 +133,10 @@ impl State {
                 drift += 0.5 * (lane.queue.backlog() - before) / rate * served;
             }
             scale(&mut flow, lane.scale);
+            // An error costs as much as an answer.
+            let failed = flow.served * lane.failing;
+            flow.served -= failed;
+            flow.dropped += failed;
             // What was sent to endpoints that do not work is lost.
             let lost = lane.refused * seconds;
             flow.arrived += lost;
@@ -167,8 +177,9 @@ impl State {
             let mut gave_up = lane.queue.change(lane.arriving * share / lane.scale, capacity);
             scale(&mut gave_up, lane.scale);
             self.totals.add(&gave_up);
+            lane.failing = lane.errors as f64 / 1e6 / f64::from(lane.alive.max(1));
             lane.refused = lane.arriving * (1.0 - share);
-            lane.success = share * (1.0 - lane.queue.loss());
+            lane.success = share * (1.0 - lane.queue.loss()) * (1.0 - lane.failing);
             lane.served = lane.queue.served_rate() * lane.scale;
             served += lane.served;
             success += lane.success * lane.arriving;
@@ -197,7 +208,7 @@ impl State {
 
     /// Share of its served requests in a zone.
     fn zone_share(&self, zone: usize) -> f64 {
-        if self.lanes.len() > 1 {
+        if self.lanes.len() > 1 && self.shares.is_empty() {
             let lane = self.lanes.get(zone).map_or(0.0, |l| l.served);
             return if self.served > 0.0 { lane / self.served } else { 0.0 };
         }
@@ -249,7 +260,7 @@ fn arrive(
     let external = state.external;
     let mut everywhere = external * traffic.retry.attempts(success, external).mean;
     let zones = state.alive_in.len();
-    let several = state.lanes.len() > 1;
+    let several = state.lanes.len() > 1 && state.shares.is_empty();
     let listed: Vec<f64> = if several {
         state.lanes.iter().map(|l| f64::from(l.endpoints)).collect()
     } else {
@@ -279,6 +290,12 @@ fn arrive(
     let own = in_zone.iter().sum::<f64>();
     state.arriving = everywhere + own;
     let count = state.lanes.len() as f64;
+    if !state.shares.is_empty() {
+        for (lane, share) in state.lanes.iter_mut().zip(&state.shares) {
+            lane.arriving = state.arriving * share;
+        }
+        return;
+    }
     for (i, lane) in state.lanes.iter_mut().enumerate() {
         let share = if all > 0.0 && count > 1.0 { listed[i] / all } else { 1.0 / count };
         lane.arriving = everywhere * share + if several { in_zone[i] } else { 0.0 };

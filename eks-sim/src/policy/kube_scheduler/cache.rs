@@ -15,7 +15,7 @@ use super::resources::{ResourceId, ResourceNames};
 use super::volumes::Volumes;
 use super::{ClassId, NodeKey, PodKey};
 use crate::k8s::{self, OwnerReference, PodSpec, StringMap};
-use crate::units::{SimTime, Symbol, Symbols};
+use crate::units::{Quantity, SimTime, Symbol, Symbols};
 use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::collections::BTreeMap;
@@ -146,15 +146,26 @@ impl Cache {
     pub fn resource_name(&self, id: ResourceId) -> &str {
         self.names.name(id)
     }
+    /// The amount of a resource in `list`.
+    pub(super) fn quantity(&self, resource: &str, list: &super::resources::Resources) -> Quantity {
+        let Some(id) = self.names.lookup(resource) else { return Quantity::default() };
+        let amount = list.get(id);
+        if resource == "cpu" { Quantity::from_milli(amount) } else { Quantity::from_units(amount) }
+    }
     /// The profile of this `schedulerName`, if there is one.
     #[must_use]
     pub fn profile_named(&self, name: &str) -> Option<&Profile> {
         self.profiles.iter().map(|p| &p.profile).find(|p| p.scheduler_name == name)
     }
-    /// Adds a plugin of the library's user to every profile. Classes then take the plain path.
-    pub fn add_plugin(&mut self, plugin: Arc<dyn super::framework::CustomPlugin>) {
+    /// Whether the profile of these pods has a plugin.
+    #[must_use]
+    pub fn class_has(&self, class: ClassId, plugin: super::Plugin) -> bool {
+        self.profile_of(self.class_info(class)).has(plugin)
+    }
+    /// Sets the plugins of the library's user in every profile. Classes then take the plain path.
+    pub fn set_plugins(&mut self, plugins: &super::Plugins) {
         for profile in Arc::make_mut(&mut self.profiles) {
-            profile.custom.push(Arc::clone(&plugin));
+            profile.custom = plugins.clone();
         }
         self.fast.forget_defaults();
     }

@@ -20,6 +20,7 @@ mod node_info;
 mod node_selector;
 mod node_tree;
 mod objects;
+mod plugin;
 pub mod plugins;
 mod preemption;
 mod profile;
@@ -31,13 +32,14 @@ mod schedule;
 mod volumes;
 
 pub use cache::{Cache, Mark, PodInfo};
-pub use framework::{CustomPlugin, Cx, Cycle, PreState};
+pub use framework::{Cx, Cycle, PreState};
 pub use hints::{ClusterEvent, is_worth_requeueing};
 pub use labels::{Labels, Requirement, Selector};
 pub use node_info::{ClassCount, NodeInfo, NodeStatic};
+pub use plugin::{Filter, NodeView, Plugins, PodView, QueueSort, Score};
 pub use preemption::{
     Budget, Candidate, NoPreemption, Preemption, best_candidates, candidate_count, dry_run,
-    dry_run_plain, eligible, potential_nodes, preempt,
+    dry_run_plain, eligible, no_victims_message, potential_nodes, preempt,
 };
 pub use profile::{
     ConfigError, Plugin, PluginSet, Profile, ResourceSpec, ShapePoint, SpreadDefaults, Strategy,

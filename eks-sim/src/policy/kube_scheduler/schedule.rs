@@ -301,11 +301,10 @@ pub fn score_all(cycle: &Cycle<'_>, nodes: &[NodeKey]) -> Vec<(Plugin, Vec<i64>)
             out.push((plugin, scores));
         }
     }
-    for custom in cx.args.custom.iter().filter(|c| c.weight() != 0) {
-        let one = |info: &super::NodeInfo, _: &super::NodeStatic| {
-            custom.score(cx, info).clamp(0, 100).saturating_mul(custom.weight())
-        };
-        out.push((Plugin::Custom, super::framework::each(cx, nodes, one)));
+    if !cx.args.custom.is_empty() {
+        let parts = nodes.iter().filter_map(|&n| super::framework::node_parts(cx.cache, n));
+        let scores = cx.args.custom.scores(cx, &parts.collect::<Vec<_>>());
+        out.extend(scores.into_iter().map(|s| (Plugin::Custom, s)));
     }
     out
 }

@@ -412,6 +412,22 @@ impl Collector {
             "StorageClass" => {
                 self.add(node, job, r, c::storage_class, |_| {}, |m: &mut M| &mut m.storage_classes)
             }
+            "ValidatingAdmissionPolicy" => self.add(
+                node,
+                job,
+                r,
+                c::admission_policy,
+                |_| {},
+                |m: &mut M| &mut m.admission_policies,
+            ),
+            "ValidatingAdmissionPolicyBinding" => self.add(
+                node,
+                job,
+                r,
+                c::admission_binding,
+                |_| {},
+                |m: &mut M| &mut m.admission_bindings,
+            ),
             "Node" => self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.nodes),
             "NodePool" => {
                 self.add(node, job, r, c::node_pool, d::default_node_pool, |m: &mut M| {

@@ -144,6 +144,10 @@ pub struct Manifests {
     pub pvs: Vec<Sourced<k8s::PersistentVolume>>,
     /// StorageClasses.
     pub storage_classes: Vec<Sourced<k8s::StorageClass>>,
+    /// ValidatingAdmissionPolicies.
+    pub admission_policies: Vec<Sourced<k8s::ValidatingAdmissionPolicy>>,
+    /// Their bindings.
+    pub admission_bindings: Vec<Sourced<k8s::ValidatingAdmissionPolicyBinding>>,
     /// Nodes, from dumps.
     pub nodes: Vec<Sourced<k8s::Node>>,
     /// Karpenter NodePools.
@@ -198,6 +202,7 @@ impl Manifests {
         let mut count = self.deployments.len() + self.replica_sets.len() + self.stateful_sets.len();
         count += self.daemon_sets.len() + self.jobs.len() + self.cron_jobs.len() + self.pods.len();
         count += self.scheduler_configurations.len();
+        count += self.admission_policies.len() + self.admission_bindings.len();
         count += self.services.len() + self.hpas.len() + self.vpas.len() + self.pdbs.len();
         count += self.scaled_objects.len();
         count += self.priority_classes.len() + self.namespaces.len() + self.resource_quotas.len();

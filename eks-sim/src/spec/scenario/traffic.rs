@@ -51,6 +51,11 @@ pub struct TrafficSpec {
     /// idle pod; `random`: each pod has its own queue, as with kube-proxy.
     #[serde(default)]
     pub balancing: Option<String>,
+    /// Workload → weight: how requests are split over the Deployments (or other workloads) that
+    /// the Service selects, as with weighted target groups; each is then a queue of its own.
+    /// Absent: evenly over all pods. Changed by `changes[].weights` and `changes[].shift`.
+    #[serde(default)]
+    pub weights: BTreeMap<String, f64>,
     /// How often clients outside try again after a failure (default 0, at most 10).
     #[serde(default)]
     pub retries: u32,
@@ -351,6 +356,13 @@ pub struct WorkloadBehaviorSpec {
     /// `Deployment/NAME`, `StatefulSet/NAME`, … with `NAMESPACE/` where needed, or `*` for all.
     #[serde(rename = "for")]
     pub target: String,
+    /// Only for pods with a container of this image (`*` stands for any text), for example the
+    /// next version.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// Share of the requests that its pods answer with an error (default 0).
+    #[serde(default)]
+    pub errors: Option<Fraction>,
     /// Time from a container's start until it can serve, which its readiness probe then finds out
     /// (default: the constant `pod.application_start`).
     #[serde(default)]

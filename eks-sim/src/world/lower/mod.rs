@@ -18,11 +18,13 @@ mod metrics;
 mod network;
 mod objects;
 mod pods;
+mod policies;
 mod scaling;
 mod scheduler;
 mod steps;
 mod trace;
 mod traffic;
+mod weights;
 
 use super::model::{Limits, Model, NetworkModel, SchedulerObjects};
 use super::settings::Settings;
@@ -164,12 +166,15 @@ fn lower(
     };
     network::network(&spec.cluster, region, manifests, &mut model, errors);
     cluster::groups(&spec.cluster, region, &mut model, errors);
-    let all = addons::with_addons(manifests, &spec.cluster, errors);
+    let mut all = addons::with_addons(manifests, &spec.cluster, errors);
+    let policies = policies::Policies::read(&all, errors);
+    policies.keep_admitted(&mut all, errors);
     objects::services(&all, &mut model);
     load_balancers::lower(&all, &mut model, errors);
     admission::quotas(&all, &mut model);
     scheduler::profiles(&all, &mut model, errors);
     objects::workloads(&all, scenario, &mut model, errors);
+    admission::ask_policies(&policies, &all, &mut model);
     objects::scalings(scenario, &mut model, errors);
     autoscaling::hpas(&all, &mut model, errors);
     autoscaling::vpas(&all, &mut model, errors);
@@ -178,6 +183,7 @@ fn lower(
     mesh::check(scenario, minor_version, errors);
     traffic::lower(scenario, folder, &mut model, errors);
     mesh::slow_down(scenario, &mut model);
+    weights::lower(scenario, &mut model, errors);
     metrics::lower(scenario, &mut model, errors);
     metrics::check(&model, errors);
     keda::lower(&all, &mut model, errors);

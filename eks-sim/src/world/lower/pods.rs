@@ -36,7 +36,7 @@ pub(super) fn template(
     super::mesh::inject(&mut object, owner, scenario, model);
     let spec = &object.spec;
     let requests = requests::pod_requests(spec);
-    let behavior = behavior(owner, scenario);
+    let behavior = behavior(owner, spec, scenario);
     let request_cpu = requests.get("cpu").map_or(MilliCpu::ZERO, |q| q.milli_cpu());
     let request_memory = requests.get("memory").map_or(Bytes::ZERO, |q| q.bytes());
     let idle_cpu = behavior.as_ref().and_then(|b| b.idle_cpu).map_or_else(
@@ -96,6 +96,7 @@ pub(super) fn template(
         idle_cpu: MilliCpu::new(idle_cpu),
         idle_memory: Bytes::new(idle_memory),
         unreachable_toleration: unreachable_toleration(spec),
+        errors: behavior.as_ref().and_then(|b| b.errors).map_or(0.0, |e| e.get().clamp(0.0, 1.0)),
         startup: behavior.and_then(|b| b.startup),
         duration: duration.flatten(),
         failure_probability: job_behavior
@@ -381,13 +382,21 @@ pub(super) fn names(target: &str, kind: &str, namespace: &str, name: &str) -> bo
 
 fn behavior(
     owner: &Owner<'_>,
+    spec: &PodSpec,
     scenario: &Scenario,
 ) -> Option<crate::spec::scenario::WorkloadBehaviorSpec> {
-    let all = &scenario.spec.workloads;
-    all.iter()
-        .find(|w| w.target != "*" && names(&w.target, owner.kind, owner.namespace, owner.name))
-        .or_else(|| all.iter().find(|w| w.target == "*"))
-        .cloned()
+    let runs = |pattern: &String| {
+        let images = spec.containers.iter().filter_map(|c| c.image.as_deref());
+        images.into_iter().any(|image| wildcard(pattern, image))
+    };
+    // Named before `*`, and with an image before without.
+    let rank =
+        |w: &&crate::spec::scenario::WorkloadBehaviorSpec| (w.target == "*", w.image.is_none());
+    let fits = |w: &&crate::spec::scenario::WorkloadBehaviorSpec| {
+        names(&w.target, owner.kind, owner.namespace, owner.name)
+            && w.image.as_ref().is_none_or(runs)
+    };
+    scenario.spec.workloads.iter().filter(fits).min_by_key(rank).cloned()
 }
 
 fn job_behavior(

@@ -56,6 +56,8 @@ pub struct Template {
     pub grace: Span,
     /// Time of preStop hooks.
     pub pre_stop: Span,
+    /// Share of the requests that its pods answer with an error.
+    pub errors: f64,
     /// Services that select the pods.
     pub services: Vec<Id<ServiceModel>>,
     /// Containers that go on running, then sidecars: what each uses.

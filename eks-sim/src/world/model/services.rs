@@ -1,5 +1,6 @@
 //! Services and the requests that reach them, lowered.
 
+use super::WorkloadModel;
 use crate::policy::traffic::{Discipline, Markov, Noise, RateProfile, RetryPolicy};
 use crate::units::{Bytes, Id, Span};
 
@@ -51,6 +52,10 @@ pub struct TrafficModel {
     pub own_queues: bool,
     /// Calls stay in the caller's zone where it has an endpoint.
     pub zone_aware: bool,
+    /// Workloads that requests are split over; none: evenly over all pods.
+    pub backends: Vec<Id<WorkloadModel>>,
+    /// Their weights at the start.
+    pub weights: Vec<f64>,
     /// Requests it sends on.
     pub calls: Vec<CallModel>,
 }

@@ -4,7 +4,7 @@ mod exact;
 mod rate;
 mod series;
 
-use super::{Errors, pods};
+use super::{Errors, pods, weights};
 use crate::policy::traffic::retry::RetryBudget;
 use crate::policy::traffic::{Discipline, RetryPolicy};
 use crate::spec::scenario::{RetrySpec, Scenario, TrafficSpec};
@@ -24,7 +24,7 @@ pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, error
             );
             continue;
         }
-        let Some(lowered) = entry(t, &path, folder, model, errors) else { continue };
+        let Some(lowered) = entry(t, service, &path, folder, model, errors) else { continue };
         model.services[service].traffic = Some(lowered);
     }
     // Services that are only called get the default cost of a request.
@@ -37,7 +37,7 @@ pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, error
     for id in called {
         if model.services[id].traffic.is_none() {
             let spec = TrafficSpec { timeout: Span::from_secs(5), ..TrafficSpec::default() };
-            model.services[id].traffic = entry(&spec, "traffic", folder, model, errors);
+            model.services[id].traffic = entry(&spec, id, "traffic", folder, model, errors);
         }
     }
     match order(model) {
@@ -81,6 +81,7 @@ pub(super) fn find(
 
 fn entry(
     t: &TrafficSpec,
+    service: Id<ServiceModel>,
     path: &str,
     folder: &Path,
     model: &Model,
@@ -118,6 +119,12 @@ fn entry(
         );
         return None;
     }
+    let at = format!("{path}.weights");
+    if t.zone_aware && !t.weights.is_empty() {
+        errors.error(at, "weights and `zoneAware` are not modelled together", "drop one of them");
+        return None;
+    }
+    let (backends, shares) = weights::backends(&t.weights, service, &at, model, errors)?;
     let cv = t.per_request.cv;
     if !(0.0..=100.0).contains(&cv) {
         errors.error(
@@ -154,6 +161,8 @@ fn entry(
         discipline,
         own_queues,
         zone_aware: t.zone_aware,
+        backends,
+        weights: shares,
         calls: calls(t, path, model, errors),
     })
 }
