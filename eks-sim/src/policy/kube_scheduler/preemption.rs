@@ -135,13 +135,17 @@ pub fn preempt(
 }
 
 /// The message of preemption for a pod than which no other has a lower priority: what [`preempt`]
-/// would find by trying all nodes.
+/// would find by trying all nodes, of which `tried` might have been helped by it.
 #[must_use]
-pub fn no_victims_message(cache: &Cache, pod: &PodToSchedule, failed: &Unschedulable) -> String {
+pub fn no_victims_message(
+    cache: &Cache,
+    pod: &PodToSchedule,
+    failed: &Unschedulable,
+    tried: u32,
+) -> String {
     if let Err(why) = eligible(cache, pod, failed) {
         return format!("preemption: {why}");
     }
-    let tried = failed.statuses.iter().filter(|s| s.1.code == Code::Unschedulable).count() as u32;
     let mut reasons = Reasons::new();
     for (text, count) in [(NO_VICTIMS, tried), (NOT_HELPFUL, failed.nodes.saturating_sub(tried))] {
         if count > 0 {
