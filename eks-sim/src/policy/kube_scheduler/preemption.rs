@@ -346,14 +346,14 @@ impl<'c, 'a> Light<'c, 'a> {
         ];
         let cx = &cycle.cx;
         let idle = |p: Plugin| !cx.args.has(p) || cycle.pre.skipped.contains(p);
-        let nominated = cx.cache.nominations();
+        let mut nominated = cx.cache.nominations();
         let plain = |(_, c, _): (PodKey, super::ClassId, NodeKey)| {
             cx.cache.class_info(c).pod_terms().anti_affinity.is_empty()
         };
         if !others.into_iter().all(idle) || !cx.args.custom.is_empty() {
             return None;
         }
-        if !cx.args.has(Plugin::NodeResourcesFit) || !nominated.map(plain).all(|p| p) {
+        if !cx.args.has(Plugin::NodeResourcesFit) || !nominated.all(plain) {
             return None;
         }
         let mut fixed = cycle.pre.clone();
