@@ -80,6 +80,7 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::SubnetChanged(s) => (34, 0, u64::from(s.raw())),
         Change::SubnetExhausted(s) => (35, 0, u64::from(s.raw())),
         Change::EndpointsChanged(s) => (36, 0, u64::from(s.raw())),
+        Change::PodUngated(p) => (82, 0, pod(p)),
         Change::WeightsChanged(s, step) => (80, u64::from(step), u64::from(s.raw())),
         Change::WorkloadDeleted(w, step) => (81, u64::from(step), u64::from(w.raw())),
         Change::LoadChanged(s) => (37, 0, u64::from(s.raw())),

@@ -131,6 +131,7 @@ impl DetailRecorder {
                     *max = (*max).max(pods);
                 }
             }
+            Change::PodUngated(p) => self.set(p, |r| r.reason.clear()),
             Change::PodAddressed(p) => self.set(p, |r| r.addressed = Some(now)),
             Change::PodStarted(p) => self.set(p, |r| {
                 r.started = Some(now);
@@ -274,6 +275,10 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
             let to = w.api.pods.get(p).and_then(|x| x.node).map(node).unwrap_or_default();
             let message = format!("Successfully assigned {} to {to}", pod(p));
             row("kube-scheduler", "pod", pod(p), "Scheduled", message)
+        }
+        Change::PodUngated(p) => {
+            let message = "scheduling gates removed".to_owned();
+            row("user", "pod", pod(p), "Ungated", message)
         }
         Change::PodUnschedulable(p) => {
             let message = v.scheduler.message(p).unwrap_or_default();

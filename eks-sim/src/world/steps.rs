@@ -61,6 +61,11 @@ pub enum StepKind {
         /// What was set, for people.
         text: String,
     },
+    /// The gates of a workload's present pods are removed.
+    Ungate {
+        /// Which.
+        workload: Id<WorkloadModel>,
+    },
     /// A workload is deleted.
     Delete {
         /// Which.

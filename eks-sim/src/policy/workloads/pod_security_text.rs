@@ -6,6 +6,16 @@
 use super::{PodSecurityLevel, pod_security_violations};
 use crate::k8s::{Container, PodSpec, SecurityContext};
 
+/// Checks of the restricted level.
+const RESTRICTED: [&str; 6] = [
+    "allowPrivilegeEscalation",
+    "capabilities_restricted",
+    "restrictedVolumes",
+    "runAsNonRoot",
+    "runAsUser",
+    "seccompProfile_restricted",
+];
+
 /// What the API server writes after `is forbidden: `, if the pod breaks the level.
 #[must_use]
 pub fn pod_security_refusal(
@@ -22,10 +32,12 @@ pub fn pod_security_refusal(
         PodSecurityLevel::Baseline => "baseline",
         PodSecurityLevel::Restricted => "restricted",
     };
-    // Upstream runs its checks in the order of their identifiers.
-    let mut parts: Vec<(&str, String)> = broken.iter().map(|id| (*id, reason(id, pod))).collect();
-    parts.sort_unstable();
-    let texts: Vec<String> = parts.into_iter().map(|p| p.1).collect();
+    // Upstream (`policy/registry.go`) runs the baseline checks first, then the restricted ones;
+    // each in the order of their identifiers.
+    let later = |id: &str| RESTRICTED.contains(&id);
+    let mut order = broken;
+    order.sort_unstable_by_key(|id| (later(id), *id));
+    let texts: Vec<String> = order.into_iter().map(|id| reason(id, pod)).collect();
     Some(format!("violates PodSecurity \"{name}:{version}\": {}", texts.join(", ")))
 }
 
