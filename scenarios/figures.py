@@ -43,6 +43,11 @@ SHIPPED = {
         ("pods_address_refused", "pods refused an address"), ("ip_free_min", "fewest free addresses of a subnet"),
         ("replicas_max", "pods Ready, most"), ("served_ratio", "requests served"),
     ], "workloads"),
+    "rollout": (["blue-green", "canary", "impatient"], [
+        ("served_ratio", "requests served"), ("requests_lost", "requests lost"),
+        ("latency_seconds_p95", "latency, 95th percentile"), ("pods_created", "pods made"),
+        ("nodes_max", "nodes, most"), ("cost_usd", "cost of the two hours"),
+    ], "traffic"),
     "batch-night": (["spot", "always-on"], [
         ("jobs_succeeded", "Jobs done"), ("job_seconds_mean", "a Job, mean"), ("job_seconds_max", "the longest Job"),
         ("pod_startup_seconds_p95", "a pod's start, 95th percentile"), ("nodes_max", "nodes, most"),

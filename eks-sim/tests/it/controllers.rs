@@ -340,3 +340,28 @@ fn policies_of_success_and_failure_end_a_job() {
     assert_eq!(job_end(policy, code).1, [60.0]);
     assert_ne!(job_end(policy, "failureProbability: 1.0").1, [60.0]);
 }
+
+/// The rollout of validation D2 (100 replicas, 25 %/25 %, ready 30 s after the start) with all
+/// latencies at their defaults. The README quotes the mean over these replications.
+#[test]
+fn with_default_latencies_a_rollout_takes_longer() {
+    let quarter = "{rollingUpdate: {maxSurge: 25%, maxUnavailable: 25%}}";
+    let manifests = deployment(100, quarter, 30, "").replace("      hostNetwork: true\n", "");
+    let spec = "  duration: 1h\n  cluster:\n    addons: []\n    nodeGroups:\n    \
+                - {name: base, instanceTypes: [m5.4xlarge], minSize: 4, maxSize: 4, desiredSize: 4}\n  \
+                changes:\n  - {at: 30m, target: Deployment/web, set: {image: 'web:v2'}}\n";
+    let model = text(spec, &manifests).model();
+    let times: Vec<f64> = (0..20)
+        .map(|replication| {
+            let (mut log, mut sim) = (Log::default(), Sim::new(model.clone(), replication));
+            assert!(sim.run(&mut log).is_none());
+            let done = log.times(|c| matches!(c, Change::RolloutComplete(_)));
+            assert_eq!(done.len(), 2, "{done:?}");
+            done[1] - 1800.0
+        })
+        .collect();
+    let mean = times.iter().sum::<f64>() / times.len() as f64;
+    let range = times.iter().fold((f64::MAX, 0.0_f64), |r, &t| (r.0.min(t), r.1.max(t)));
+    println!("mean {mean:.1} s, {:.1} to {:.1} s", range.0, range.1);
+    assert!(range.0 > 60.0, "{times:?}");
+}

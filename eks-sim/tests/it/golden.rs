@@ -24,6 +24,7 @@ const SHIPPED: &[Shipped] = &[
     Shipped { name: "etcd-quorum", sets: &[] },
     Shipped { name: "ip-exhaustion", sets: &[] },
     Shipped { name: "batch-night", sets: &[("duration", "12h")] },
+    Shipped { name: "rollout", sets: &[] },
     Shipped { name: "karpenter-consolidation", sets: &[] },
 ];
 const REPLICATIONS: u32 = 2;
