@@ -1,14 +1,17 @@
 //! The full record of one replication: events as Kubernetes words them, pods, nodes.
 
+mod words;
+
 use super::outcome::{Detail, EventRow, NodeRow, PodRow};
 use crate::catalog::CapacityType;
 use crate::engine::View;
 use crate::units::{Id, SimTime, UsageCost};
 use crate::world::cloud::Instance;
-use crate::world::model::{ServiceModel, WorkloadKind, WorkloadModel};
+use crate::world::model::WorkloadKind;
 use crate::world::steps::StepKind;
 use crate::world::{Change, Model, NodeCondition, PodId, World};
 use std::collections::BTreeMap;
+use words::{held_back, refusal, weights_text};
 
 /// Most events kept; a run with more keeps the first ones and says so.
 const MOST_EVENTS: usize = 2_000_000;
@@ -198,23 +201,6 @@ impl DetailRecorder {
     }
 }
 
-/// Why no scheduler looks at a new pod, in the API server's words
-/// (`pkg/registry/core/pod/strategy.go`) for gates; upstream says nothing of an unknown scheduler.
-fn held_back(p: PodId, view: &View<'_>) -> String {
-    let Some(pod) = view.world.api.pods.get(p) else { return String::new() };
-    let template = &view.model.templates[pod.template];
-    let spec = &template.object.spec;
-    if template.profile.is_none() && spec.node_name.is_none() {
-        let name = spec.scheduler_name.as_deref().unwrap_or_default();
-        return format!("no scheduler is called `{name}`: the pod waits for it");
-    }
-    if spec.scheduling_gates.is_empty() {
-        String::new()
-    } else {
-        "Scheduling is blocked due to non-empty scheduling gates".to_owned()
-    }
-}
-
 fn node_row(
     i: &Instance,
     pods_max: &BTreeMap<u32, u32>,
@@ -329,16 +315,6 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
     }
 }
 
-/// `Deployment/web-blue 90, Deployment/web-green 10`.
-fn weights_text(service: Id<ServiceModel>, weights: &[f64], model: &Model) -> String {
-    let backends = model.services[service].traffic.iter().flat_map(|t| &t.backends);
-    let one = |(&id, weight): (&Id<WorkloadModel>, &f64)| {
-        let row = &model.workloads[id];
-        format!("{}/{} {weight}", row.kind.name(), row.name)
-    };
-    backends.zip(weights).map(one).collect::<Vec<_>>().join(", ")
-}
-
 fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
     let (w, m) = (v.world, v.model);
     let node = |n: Id<crate::world::Node>| w.api.nodes[n].name().to_owned();
@@ -390,8 +366,7 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Change::PodRefused(s) => {
             let why = w.api.refusals.get(&s).cloned().unwrap_or_default();
             let owner = workload(w.api.sets[s].workload);
-            let name = owner.rsplit('/').next().unwrap_or_default().to_owned();
-            let message = format!("Error creating: pods \"{name}-\" is forbidden: {why}");
+            let message = refusal(now, s, &why, w, m);
             row("controller", "workload", owner, "FailedCreate", message)
         }
         Change::WorkloadScaled(x, hpa) => {

@@ -138,6 +138,7 @@ goldens![
     etcd_quorum "etcd-quorum",
     ip_exhaustion "ip-exhaustion",
     batch_night "batch-night",
+    rollout "rollout",
     karpenter_consolidation "karpenter-consolidation",
 ];
 
