@@ -47,6 +47,11 @@ SHIPPED = {
         ("ip_free_min", "fewest free addresses of a subnet"),
         ("replicas_max", "pods Ready, most"), ("served_ratio", "requests served"),
     ], "address-uses"),
+    "rollout": (["blue-green", "canary", "impatient"], [
+        ("served_ratio", "requests served"), ("requests_lost", "requests lost"),
+        ("latency_seconds_p95", "latency, 95th percentile"), ("pods_created", "pods made"),
+        ("nodes_max", "nodes, most"), ("cost_usd", "cost of the two hours"),
+    ], "traffic"),
     "prefix-fragmentation": (["secondary-addresses", "reservation", "fresh-subnets"], [
         ("ip_exhaustion_seconds", "time in which a subnet refused addresses"),
         ("pods_address_refused", "pods refused an address"), ("pod_address_wait_seconds_mean", "their wait, mean"),
@@ -61,11 +66,6 @@ SHIPPED = {
         ("replicas_max", "pods Ready, most"), ("nodes_max", "nodes, most"), ("served_ratio", "requests served"),
         ("cost_usd_per_month", "cost a month"),
     ], "address-uses"),
-    "batch-night": (["spot", "always-on"], [
-        ("jobs_succeeded", "Jobs done"), ("job_seconds_mean", "a Job, mean"), ("job_seconds_max", "the longest Job"),
-        ("pod_startup_seconds_p95", "a pod's start, 95th percentile"), ("nodes_max", "nodes, most"),
-        ("node_hours", "node hours"), ("cost_usd_per_month", "cost a month"),
-    ], "nodes"),
     "karpenter-vs-cluster-autoscaler": (["karpenter", "karpenter-one-type", "karpenter-spot"], [
         ("served_ratio", "requests served"), ("latency_seconds_p99", "latency, 99th percentile"),
         ("pod_startup_seconds_p50", "a pod's start, median"), ("pod_startup_seconds_p99", "a pod's start, 99th percentile"),

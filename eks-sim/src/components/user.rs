@@ -54,7 +54,10 @@ impl User {
     fn step(&mut self, number: u32, cx: &mut Cx<'_>) {
         let Some(step) = cx.model().steps.get(number as usize) else { return };
         match &step.kind {
-            StepKind::Change { .. } | StepKind::Delete { .. } | StepKind::NodePools { .. } => {
+            StepKind::Change { .. }
+            | StepKind::Delete { .. }
+            | StepKind::Ungate { .. }
+            | StepKind::NodePools { .. } => {
                 cx.submit(Client::User, Request::Step { step: number });
             }
             StepKind::Weights { service, guard, .. } => {

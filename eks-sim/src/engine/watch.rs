@@ -164,6 +164,9 @@ fn fan_out_machines(
                 push(Span::ZERO, Event::Kubelet(kubelet::Event::LoadChanged(s)));
             }
         }
+        Change::PodUngated(p) => {
+            push(watch, Event::Scheduler(scheduler::Event::PodUngated(p)));
+        }
         Change::WeightsChanged(_, step) => {
             let delay = model.settings.endpoint_propagation;
             push(delay, Event::Traffic(traffic::Event::Weights(step)));

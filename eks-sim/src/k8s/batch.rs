@@ -27,6 +27,10 @@ pub struct JobSpec {
     pub backoff_limit: Option<i32>,
     /// Failures tolerated per index.
     pub backoff_limit_per_index: Option<i32>,
+    /// Indexes that may fail before the Job does.
+    pub max_failed_indexes: Option<i32>,
+    /// When enough of an indexed Job has succeeded.
+    pub success_policy: Option<SuccessPolicy>,
     /// Seconds the Job may run.
     pub active_deadline_seconds: Option<i64>,
     /// Seconds after which a finished Job is removed.
@@ -41,6 +45,24 @@ pub struct JobSpec {
     pub pod_replacement_policy: Option<String>,
     /// Template.
     pub template: PodTemplateSpec,
+}
+
+/// When enough of an indexed Job has succeeded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SuccessPolicy {
+    /// One that holds is enough.
+    pub rules: Vec<SuccessPolicyRule>,
+}
+
+/// A rule of a success policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SuccessPolicyRule {
+    /// Indexes that count: `0,2-4`; absent are all.
+    pub succeeded_indexes: Option<String>,
+    /// How many of them must succeed; absent are all of them.
+    pub succeeded_count: Option<i32>,
 }
 
 /// What a pod failure means.

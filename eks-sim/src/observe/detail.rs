@@ -1,6 +1,7 @@
 //! The full record of one replication: events as Kubernetes words them, pods, nodes.
 
 mod karpenter;
+mod words;
 
 use super::network_events;
 use super::outcome::{Detail, EventRow, NodeRow, PodRow};
@@ -13,10 +14,11 @@ use crate::policy::vpc_cni::Eni;
 use crate::policy::vpc_cni::address_space::PREFIX_SIZE;
 use crate::units::{Id, SimTime, UsageCost};
 use crate::world::cloud::Instance;
-use crate::world::model::{ServiceModel, WorkloadKind, WorkloadModel};
+use crate::world::model::WorkloadKind;
 use crate::world::steps::StepKind;
 use crate::world::{Change, Model, Node, NodeCondition, PodId, World};
 use std::collections::BTreeMap;
+use words::{held_back, refusal, weights_text};
 
 /// Most events kept; a run with more keeps the first ones and says so.
 const MOST_EVENTS: usize = 2_000_000;
@@ -154,6 +156,7 @@ impl DetailRecorder {
                     *max = (*max).max(pods);
                 }
             }
+            Change::PodUngated(p) => self.set(p, |r| r.reason.clear()),
             Change::PodAddressed(p) => self.set(p, |r| r.addressed = Some(now)),
             Change::PodStarted(p) => self.set(p, |r| {
                 r.started = Some(now);
@@ -271,23 +274,6 @@ impl DetailRecorder {
     }
 }
 
-/// Why no scheduler looks at a new pod, in the API server's words
-/// (`pkg/registry/core/pod/strategy.go`) for gates; upstream says nothing of an unknown scheduler.
-fn held_back(p: PodId, view: &View<'_>) -> String {
-    let Some(pod) = view.world.api.pods.get(p) else { return String::new() };
-    let template = &view.model.templates[pod.template];
-    let spec = &template.object.spec;
-    if template.profile.is_none() && spec.node_name.is_none() {
-        let name = spec.scheduler_name.as_deref().unwrap_or_default();
-        return format!("no scheduler is called `{name}`: the pod waits for it");
-    }
-    if spec.scheduling_gates.is_empty() {
-        String::new()
-    } else {
-        "Scheduling is blocked due to non-empty scheduling gates".to_owned()
-    }
-}
-
 fn node_row(
     i: &Instance,
     record: &DetailRecorder,
@@ -356,6 +342,10 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
             let message = format!("Successfully assigned {} to {to}", pod(p));
             row("kube-scheduler", "pod", pod(p), "Scheduled", message)
         }
+        Change::PodUngated(p) => {
+            let message = "scheduling gates removed".to_owned();
+            row("user", "pod", pod(p), "Ungated", message)
+        }
         Change::PodUnschedulable(p) => {
             let message = v.scheduler.message(p).unwrap_or_default();
             row("kube-scheduler", "pod", pod(p), "FailedScheduling", message)
@@ -418,16 +408,6 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
     }
 }
 
-/// `Deployment/web-blue 90, Deployment/web-green 10`.
-fn weights_text(service: Id<ServiceModel>, weights: &[f64], model: &Model) -> String {
-    let backends = model.services[service].traffic.iter().flat_map(|t| &t.backends);
-    let one = |(&id, weight): (&Id<WorkloadModel>, &f64)| {
-        let row = &model.workloads[id];
-        format!("{}/{} {weight}", row.kind.name(), row.name)
-    };
-    backends.zip(weights).map(one).collect::<Vec<_>>().join(", ")
-}
-
 fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
     let (w, m) = (v.world, v.model);
     let node = |n: Id<crate::world::Node>| w.api.nodes[n].name().to_owned();
@@ -479,8 +459,7 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Change::PodRefused(s) => {
             let why = w.api.refusals.get(&s).cloned().unwrap_or_default();
             let owner = workload(w.api.sets[s].workload);
-            let name = owner.rsplit('/').next().unwrap_or_default().to_owned();
-            let message = format!("Error creating: pods \"{name}-\" is forbidden: {why}");
+            let message = refusal(now, s, &why, w, m);
             row("controller", "workload", owner, "FailedCreate", message)
         }
         Change::WorkloadScaled(x, hpa) => {

@@ -349,6 +349,8 @@ pub enum Change {
     PodBound(PodId),
     /// The scheduler found no node; `attempt` texts are kept by the scheduler.
     PodUnschedulable(PodId),
+    /// A pod's scheduling gates were removed.
+    PodUngated(PodId),
     /// A pod reserved a node by preemption.
     PodNominated(PodId),
     /// A pod got an address on its node.

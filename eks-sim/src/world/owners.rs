@@ -67,6 +67,8 @@ pub struct JobState {
     pub last_failure: Option<SimTime>,
     /// Completion indexes that succeeded or failed for good, in order.
     pub done_indexes: Vec<u32>,
+    /// Of these, those that succeeded, in order.
+    pub succeeded_indexes: Vec<u32>,
     /// Of these, how many failed.
     pub failed_indexes: u32,
     /// Failures by completion index.

@@ -63,6 +63,8 @@ pub struct Pod {
     pub disruption_target: bool,
     /// Counted by its Job as failed while it still ends.
     pub counted: bool,
+    /// Its scheduling gates were removed.
+    pub ungated: bool,
     /// Gone; the row is only kept until everybody has heard of it.
     pub detached: bool,
     /// Its size, if it differs from the template's.
@@ -137,6 +139,7 @@ impl Api {
             restarts: 0,
             disruption_target: false,
             counted: false,
+            ungated: false,
             detached: false,
             shape: None,
             resizing: None,

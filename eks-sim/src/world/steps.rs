@@ -71,6 +71,11 @@ pub enum StepKind {
         /// Family, in lower case.
         family: String,
     },
+    /// The gates of a workload's present pods are removed.
+    Ungate {
+        /// Which.
+        workload: Id<WorkloadModel>,
+    },
     /// A workload is deleted.
     Delete {
         /// Which.

@@ -284,3 +284,84 @@ fn several_scheduler_profiles_are_read() {
         log.times(|c| matches!(c, Change::PodBound(_) | Change::PodUnschedulable(_))).is_empty()
     );
 }
+
+#[test]
+fn gated_pods_wait_until_their_gates_are_removed() {
+    let changes = "\n  changes:\n  - {at: 20m, target: Deployment/web, ungate: true}\n";
+    let gated = deployment(3, "{}", 30, "")
+        .replace("hostNetwork: true", "schedulingGates: [{name: quota}]\n      hostNetwork: true");
+    let (log, _) = run(&model(changes, &gated));
+    assert_eq!(log.times(|c| matches!(c, Change::PodBound(_))), [1200.0; 3]);
+    assert!(log.times(|c| matches!(c, Change::PodUnschedulable(_))).is_empty());
+}
+
+#[test]
+fn a_scheduler_of_500_pods_a_second_takes_20_s_for_10000() {
+    // Validation D7: n / s seconds.
+    let many = deployment(10_000, "{}", 30, "").replace("cpu: 10m", "cpu: 1m");
+    let nodes = "minSize: 60, maxSize: 60, desiredSize: 60";
+    let spec = whole("")
+        .replace("scheduler.cycle_time: 0s", "scheduler.cycle_time: 2ms")
+        .replace("minSize: 2, maxSize: 2, desiredSize: 2", nodes);
+    let (log, _) = run(&text(&spec, &many).model());
+    let bound = log.times(|c| matches!(c, Change::PodBound(_)));
+    assert_eq!(bound.len(), 10_000);
+    let last = bound.iter().copied().fold(0.0, f64::max);
+    assert!((last - 19.998).abs() < 1e-6, "{last}");
+}
+
+const JOB: &str = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: work}\nspec:\n  \
+    completionMode: Indexed\n  completions: 6\n  parallelism: 2\n  POLICY\n  template:\n    spec:\n      \
+    hostNetwork: true\n      restartPolicy: Never\n      containers: [{name: main, image: work}]\n";
+
+/// When the Job ended well, when badly, and the pods it made.
+fn job_end(policy: &str, behavior: &str) -> (Vec<f64>, Vec<f64>, usize) {
+    let behavior = format!("\n  jobs:\n  - {{template: Job/work, duration: 60s, {behavior}}}\n");
+    let (log, _) = run(&model(&behavior, &JOB.replace("POLICY", policy)));
+    let well = log.times(|c| matches!(c, Change::JobFinished(_, true)));
+    let badly = log.times(|c| matches!(c, Change::JobFinished(_, false)));
+    (well, badly, log.times(|c| matches!(c, Change::PodCreated(_))).len())
+}
+
+#[test]
+fn policies_of_success_and_failure_end_a_job() {
+    let right = "failureProbability: 0.0";
+    assert_eq!(job_end("backoffLimit: 6", right), (vec![180.0], vec![], 6));
+    let two = "successPolicy: {rules: [{succeededIndexes: \"1-3\", succeededCount: 2}]}";
+    assert_eq!(job_end(two, right).0, [120.0]);
+    let first = "successPolicy: {rules: [{succeededIndexes: \"0\"}]}";
+    assert_eq!(job_end(first, right).0, [60.0]);
+    let limit = "backoffLimitPerIndex: 0\n  maxFailedIndexes: 2";
+    let (_, badly, made) = job_end(limit, "failureProbability: 1.0");
+    assert_eq!((badly, made), (vec![120.0], 4));
+    let policy = "podFailurePolicy: {rules: [{action: FailJob, onExitCodes: {operator: In, \
+                  values: [42]}}]}";
+    let code = "failureProbability: 1.0, exitCode: 42";
+    assert_eq!(job_end(policy, code).1, [60.0]);
+    assert_ne!(job_end(policy, "failureProbability: 1.0").1, [60.0]);
+}
+
+/// The rollout of validation D2 (100 replicas, 25 %/25 %, ready 30 s after the start) with all
+/// latencies at their defaults. The README quotes the mean over these replications.
+#[test]
+fn with_default_latencies_a_rollout_takes_longer() {
+    let quarter = "{rollingUpdate: {maxSurge: 25%, maxUnavailable: 25%}}";
+    let manifests = deployment(100, quarter, 30, "").replace("      hostNetwork: true\n", "");
+    let spec = "  duration: 1h\n  cluster:\n    addons: []\n    nodeGroups:\n    \
+                - {name: base, instanceTypes: [m5.4xlarge], minSize: 4, maxSize: 4, desiredSize: 4}\n  \
+                changes:\n  - {at: 30m, target: Deployment/web, set: {image: 'web:v2'}}\n";
+    let model = text(spec, &manifests).model();
+    let times: Vec<f64> = (0..20)
+        .map(|replication| {
+            let (mut log, mut sim) = (Log::default(), Sim::new(model.clone(), replication));
+            assert!(sim.run(&mut log).is_none());
+            let done = log.times(|c| matches!(c, Change::RolloutComplete(_)));
+            assert_eq!(done.len(), 2, "{done:?}");
+            done[1] - 1800.0
+        })
+        .collect();
+    let mean = times.iter().sum::<f64>() / times.len() as f64;
+    let range = times.iter().fold((f64::MAX, 0.0_f64), |r, &t| (r.0.min(t), r.1.max(t)));
+    println!("mean {mean:.1} s, {:.1} to {:.1} s", range.0, range.1);
+    assert!(range.0 > 60.0, "{times:?}");
+}

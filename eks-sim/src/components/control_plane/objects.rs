@@ -136,10 +136,25 @@ impl ControlPlane {
             StepKind::Change { workload, revision, replicas, .. } => {
                 self.change(step, *workload, *revision, *replicas, cx);
             }
+            StepKind::Ungate { workload } => self.ungate(*workload, cx),
             StepKind::Delete { workload, cascade } => self.delete(step, *workload, *cascade, cx),
             StepKind::Weights { service, .. } => cx.emit(Change::WeightsChanged(*service, step)),
             StepKind::NodePools { .. } => cx.emit(Change::NodePoolsChanged(step)),
             StepKind::Drain { .. } | StepKind::ImageRelease { .. } => {}
+        }
+    }
+
+    /// Whoever set the gates of a workload's pods removes them from those that exist.
+    fn ungate(&mut self, model: Id<WorkloadModel>, cx: &mut Cx<'_>) {
+        let Some(workload) = workload_of(model, cx) else { return };
+        for set in cx.api().workloads[workload].sets.clone() {
+            for pod in cx.api().sets[set].pods.clone() {
+                let row = cx.api_mut(&self.writer).pods.get_mut(pod);
+                if let Some(p) = row.filter(|p| !p.ungated && !p.is_terminating()) {
+                    p.ungated = true;
+                    cx.emit(Change::PodUngated(pod));
+                }
+            }
         }
     }
 

@@ -380,7 +380,8 @@ impl ControlPlane {
         let Some((workload, job)) = job_of(pod, cx) else { return };
         let Some(p) = cx.api().pods.get(pod) else { return };
         let container = cx.model().templates[p.template].object.spec.containers.first();
-        let exit = ContainerExit { name: container.map_or("", |c| c.name.as_str()), code: 1 };
+        let exit =
+            ContainerExit { name: container.map_or("", |c| c.name.as_str()), code: job.exit_code };
         let exits = [exit];
         let condition = [("DisruptionTarget", "True")];
         let failure = PodFailure {
@@ -400,6 +401,10 @@ impl ControlPlane {
             if let Err(at) = state.done_indexes.binary_search(&ordinal) {
                 state.done_indexes.insert(at, ordinal);
                 state.succeeded += 1;
+                if job.spec.success_policy.is_some() {
+                    let at = state.succeeded_indexes.partition_point(|&i| i < ordinal);
+                    state.succeeded_indexes.insert(at, ordinal);
+                }
             }
             return;
         }

@@ -33,6 +33,8 @@ pub enum Event {
     NodeChanged(Id<Node>),
     /// A pod on a node has a new size.
     PodResized(PodId),
+    /// A pod's scheduling gates were removed.
+    PodUngated(PodId),
     /// The next cycle.
     Cycle,
     /// A binding was refused.
@@ -120,6 +122,8 @@ impl Scheduler {
             max_backoff,
             max_in_unschedulable,
             flush_period,
+            pops_from_backoff: model.minor_version >= 33,
+            hints: model.minor_version >= 32,
         });
         Self {
             cache,
@@ -184,6 +188,12 @@ impl Scheduler {
             Event::PodGone(p) => self.pod_gone(p, cx),
             Event::NodeChanged(n) => self.node_changed(n, cx),
             Event::PodResized(p) => self.pod_resized(p, cx),
+            Event::PodUngated(p) => {
+                if self.known.get(p.slot() as usize).and_then(|k| *k).is_some_and(|k| k.pod == p) {
+                    self.queue.ungate(p.slot());
+                    self.go_on(cx);
+                }
+            }
             Event::Cycle => self.cycle(cx),
             Event::BindFailed(p) => self.bind_failed(p, cx),
             Event::Retry(p) => self.pod_added(p, cx),
@@ -220,7 +230,7 @@ impl Scheduler {
 
     fn pod_added(&mut self, pod: PodId, cx: &mut Cx<'_>) {
         let Some(p) = cx.api().pods.get(pod) else { return };
-        let (bound, template) = (p.node.is_some(), p.template);
+        let (bound, template, ungated) = (p.node.is_some(), p.template, p.ungated);
         if bound || p.is_terminating() {
             return;
         }
@@ -235,7 +245,8 @@ impl Scheduler {
         }
         *known = Some(Known { pod, class, node: None });
         let t = &cx.model().templates[template];
-        let (priority, gated) = (t.priority, !t.object.spec.scheduling_gates.is_empty());
+        let gated = !ungated && !t.object.spec.scheduling_gates.is_empty();
+        let priority = t.priority;
         let priority = self.plugins.rank(&self.cache, class).unwrap_or(priority);
         self.queue.push(pod.slot(), class, priority, gated, cx.now());
         self.go_on(cx);

@@ -4,7 +4,7 @@ use super::{Workloads, clean_job, wake};
 use crate::engine::Cx;
 use crate::policy::workloads::{
     CronDecision, CronRules, CronView, JobOutcome, JobRules, JobView, cron_sync, job_sync,
-    pending_indexes,
+    pending_indexes, success_policy_met,
 };
 use crate::units::{Id, SimTime};
 use crate::world::model::{CronModel, JobModel};
@@ -36,7 +36,9 @@ impl Workloads {
         let rules = JobRules::lower(&job.spec);
         let replaces_failed = job.spec.pod_failure_policy.is_some()
             || job.spec.pod_replacement_policy.as_deref() == Some("Failed");
-        let view = look(set, state, replaces_failed, cx);
+        let mut view = look(set, state, replaces_failed, cx);
+        let policy = job.spec.success_policy.as_ref().filter(|_| rules.indexed);
+        view.success_met = policy.is_some_and(|p| success_policy_met(p, &state.succeeded_indexes));
         let decision = job_sync(&rules, &view, cx.now());
         if let Some(wait) = decision.wait {
             cx.after(wait, wake(super::Event::SyncSet(set)));
@@ -168,6 +170,7 @@ fn look(set: Id<Set>, state: &JobState, replaces_failed: bool, cx: &Cx<'_>) -> J
         restarts: active(set, cx).map(|(_, p)| narrow(p.restarts)).sum(),
         failed_indexes: narrow(state.failed_indexes),
         fail_job: state.fail_job,
+        success_met: false,
         failures_in_a_row: state.failures_in_a_row,
         last_failure: state.last_failure,
         started: Some(state.started),

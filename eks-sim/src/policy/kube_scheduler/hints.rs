@@ -5,7 +5,7 @@
 //! help every pod with a claim.
 
 use super::class::{Class, WhenUnsatisfiable};
-use super::framework::{Cx, node_parts};
+use super::framework::{Cx, PreState, filter_node, node_parts};
 use super::node_info::NodeStatic;
 use super::plugins::inter_pod_affinity::{expand, own_matches};
 use super::plugins::{pod_topology_spread, taint_toleration};
@@ -87,6 +87,68 @@ pub fn is_worth_requeueing(
     }
     let cx = Cx { cache, id, class, args: cache.profile_of(class) };
     rejectors.iter().any(|plugin| helps(&cx, plugin, event))
+}
+
+/// What stood in the place of the hints before v1.32 (SchedulerQueueingHints off): an event that
+/// one of the rejectors registered moves the pod, unless it is about a node that a look at its
+/// resources, ports, names, affinity and taints rules out (`pkg/scheduler/eventhandlers.go` of
+/// v1.31, preCheckForNode).
+#[must_use]
+pub fn is_registered(
+    cache: &Cache,
+    id: ClassId,
+    rejectors: PluginSet,
+    event: &ClusterEvent,
+) -> bool {
+    if rejectors.is_empty() || matches!(event, ClusterEvent::Wildcard) {
+        return true;
+    }
+    let class = cache.class_info(id);
+    let cx = Cx { cache, id, class, args: cache.profile_of(class) };
+    rejectors.iter().any(|plugin| registers(plugin, event)) && passes_precheck(&cx, event)
+}
+
+fn registers(plugin: Plugin, event: &ClusterEvent) -> bool {
+    use ClusterEvent as E;
+    let new_node = matches!(event, E::NodeAdded(_));
+    let node = new_node || matches!(event, E::NodeUpdated { .. });
+    let gone = matches!(event, E::PodDeleted { .. });
+    let pod = gone || matches!(event, E::PodAdded { .. } | E::PodUpdated { .. });
+    let own = matches!(event, E::OwnUpdate { .. });
+    let storage = matches!(event, E::ClaimChanged { .. } | E::StorageChanged);
+    match plugin {
+        Plugin::NodeResourcesFit => gone || node || own,
+        Plugin::NodeAffinity | Plugin::NodeUnschedulable | Plugin::TaintToleration => node || own,
+        Plugin::NodeName => new_node,
+        Plugin::NodePorts => gone || new_node,
+        Plugin::PodTopologySpread => pod || node || own || matches!(event, E::NodeDeleted(_)),
+        Plugin::InterPodAffinity => pod || node || own,
+        Plugin::VolumeBinding | Plugin::VolumeZone => storage || node,
+        Plugin::NodeVolumeLimits | Plugin::VolumeRestrictions => storage || new_node || gone,
+        Plugin::DefaultPreemption => gone,
+        Plugin::SchedulingGates => false,
+        _ => true,
+    }
+}
+
+fn passes_precheck(cx: &Cx<'_>, event: &ClusterEvent) -> bool {
+    let (ClusterEvent::NodeAdded(node) | ClusterEvent::NodeUpdated { node, .. }) = event else {
+        return true;
+    };
+    let Some((info, fixed)) = node_parts(cx.cache, *node) else { return false };
+    let mut looked_at = PluginSet::default();
+    for plugin in [
+        Plugin::NodeUnschedulable,
+        Plugin::NodeName,
+        Plugin::TaintToleration,
+        Plugin::NodeAffinity,
+        Plugin::NodePorts,
+        Plugin::NodeResourcesFit,
+    ] {
+        looked_at.insert(plugin);
+    }
+    let pre = PreState { skipped: PluginSet(!looked_at.0), ..PreState::default() };
+    filter_node(cx, &pre, info, fixed).is_none()
 }
 
 fn helps(cx: &Cx<'_>, plugin: Plugin, event: &ClusterEvent) -> bool {

@@ -6,7 +6,7 @@
 //! instead of tickers; pods of one class with the same rejectors are judged once an event; equal
 //! keys leave in order of arrival (upstream's heaps leave them open).
 
-use super::hints::{ClusterEvent, is_worth_requeueing};
+use super::hints::{ClusterEvent, is_registered, is_worth_requeueing};
 use super::profile::PluginSet;
 use super::{Cache, ClassId, PodKey};
 use crate::units::{SimTime, Span};
@@ -45,6 +45,10 @@ pub struct QueueConfig {
     pub max_in_unschedulable: Span,
     /// How often the pool is searched for such pods (30 s).
     pub flush_period: Span,
+    /// SchedulerPopFromBackoffQ (on from v1.33).
+    pub pops_from_backoff: bool,
+    /// SchedulerQueueingHints (on from v1.32).
+    pub hints: bool,
 }
 
 impl Default for QueueConfig {
@@ -54,6 +58,8 @@ impl Default for QueueConfig {
             max_backoff: Span::from_secs(10),
             max_in_unschedulable: Span::from_secs(300),
             flush_period: Span::from_secs(30),
+            pops_from_backoff: true,
+            hints: true,
         }
     }
 }
@@ -209,8 +215,9 @@ impl SchedulingQueue {
         let group = (e.class, rejectors);
         let skip = usize::try_from(start.saturating_sub(self.first_event)).unwrap_or(usize::MAX);
         let mut missed = self.events.iter().skip(skip);
-        let helped = rejectors.is_empty()
-            || missed.any(|event| is_worth_requeueing(cache, group.0, rejectors, event));
+        let judge = self.judge();
+        let helped =
+            rejectors.is_empty() || missed.any(|event| judge(cache, group.0, rejectors, event));
         self.land(pod);
         if helped { self.requeue(pod, now) } else { self.put(pod, Place::Unschedulable) }
     }
@@ -221,8 +228,8 @@ impl SchedulingQueue {
         if !self.in_flight.is_empty() {
             self.events.push_back(event.clone());
         }
-        let helped =
-            |(class, rejectors): &Group| is_worth_requeueing(cache, *class, *rejectors, event);
+        let judge = self.judge();
+        let helped = |(class, rejectors): &Group| judge(cache, *class, *rejectors, event);
         let groups: Vec<Group> = self.pool.keys().copied().filter(helped).collect();
         for group in groups {
             self.free_group(group, SimTime::NEVER, now);
@@ -244,7 +251,7 @@ impl SchedulingQueue {
             e.class = class;
         }
         let event = ClusterEvent::OwnUpdate { old };
-        if is_worth_requeueing(cache, class, rejectors, &event) {
+        if self.judge()(cache, class, rejectors, &event) {
             self.requeue(pod, now);
         } else {
             self.put(pod, Place::Unschedulable);
@@ -312,7 +319,7 @@ impl SchedulingQueue {
     /// Whether [`SchedulingQueue::pop`] would hand out a pod now.
     #[must_use]
     pub fn has_next(&self) -> bool {
-        self.active_len > 0 || self.backoff_len > 0
+        self.active_len > 0 || (self.config.pops_from_backoff && self.backoff_len > 0)
     }
     /// Pods that wait anywhere.
     #[must_use]
@@ -336,6 +343,10 @@ impl SchedulingQueue {
 
 /// Moves between the places.
 impl SchedulingQueue {
+    /// What tells whether an event may help a group.
+    fn judge(&self) -> fn(&Cache, ClassId, PluginSet, &ClusterEvent) -> bool {
+        if self.config.hints { is_worth_requeueing } else { is_registered }
+    }
     fn entry(&self, pod: PodKey) -> Option<&Entry> {
         self.entries.get(pod as usize)?.as_ref()
     }
@@ -356,6 +367,9 @@ impl SchedulingQueue {
     }
     /// An idle scheduler takes refused pods before their backoff is over.
     fn pop_backoff(&mut self) -> Option<PodKey> {
+        if !self.config.pops_from_backoff {
+            return None;
+        }
         while let Some(Reverse((_, stay, pod))) = self.backoff.pop() {
             if self.is_valid(pod, stay, Place::Backoff) {
                 self.backoff_len -= 1;

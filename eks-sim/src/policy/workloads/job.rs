@@ -1,10 +1,9 @@
 //! Job: pods to create and delete, completion, failure and back-off.
 //!
 //! Upstream: kubernetes/kubernetes v1.34 `pkg/controller/job/{job_controller,backoff_utils,
-//! indexed_job_utils,pod_failure_policy}.go`. Differences: successPolicy and managedBy are not
-//! modelled; finalizer bookkeeping takes no sync.
+//! indexed_job_utils,pod_failure_policy,success_policy}.go`. Differences: managedBy is not modelled; finalizer bookkeeping takes no sync.
 
-use crate::k8s::{JobSpec, PodFailurePolicy};
+use crate::k8s::{JobSpec, PodFailurePolicy, SuccessPolicy};
 use crate::units::{SimTime, Span};
 
 /// Most pods created or deleted in one sync (`MaxPodCreateDeletePerSync`).
@@ -27,6 +26,8 @@ pub struct JobRules {
     pub backoff_limit: i32,
     /// Failures tolerated per index.
     pub backoff_limit_per_index: Option<i32>,
+    /// Indexes that may fail for good.
+    pub max_failed_indexes: Option<i32>,
     /// Time the Job may run.
     pub active_deadline: Option<Span>,
     /// Time after which a finished Job is removed.
@@ -50,6 +51,7 @@ impl JobRules {
             indexed: spec.completion_mode.as_deref() == Some("Indexed"),
             backoff_limit: spec.backoff_limit.unwrap_or(if per_index { i32::MAX } else { 6 }),
             backoff_limit_per_index: spec.backoff_limit_per_index,
+            max_failed_indexes: spec.max_failed_indexes,
             active_deadline: spec.active_deadline_seconds.map(seconds),
             ttl_after_finished: spec.ttl_seconds_after_finished.map(|s| seconds(s.into())),
             suspend: spec.suspend.unwrap_or(false),
@@ -76,6 +78,8 @@ pub struct JobView {
     pub failed_indexes: i32,
     /// A failure matched a FailJob rule.
     pub fail_job: bool,
+    /// A rule of the successPolicy holds ([`success_policy_met`]).
+    pub success_met: bool,
     /// Failures since the last success.
     pub failures_in_a_row: u32,
     /// When the last of these finished.
@@ -97,6 +101,8 @@ pub enum JobOutcome {
     PodFailurePolicy,
     /// Failed: some indexes failed, the others are done.
     FailedIndexes,
+    /// Failed: too many indexes failed.
+    MaxFailedIndexesExceeded,
 }
 
 /// What one sync does.
@@ -134,6 +140,13 @@ pub fn job_sync(rules: &JobRules, view: &JobView, now: SimTime) -> JobDecision {
             ..JobDecision::default()
         };
     }
+    if view.success_met {
+        return JobDecision {
+            delete: view.active,
+            outcome: Some(JobOutcome::Complete),
+            ..JobDecision::default()
+        };
+    }
     let done = view.succeeded.saturating_add(view.failed_indexes);
     let finished = match rules.completions {
         None => view.succeeded > 0 && view.active == 0,
@@ -160,6 +173,9 @@ fn failure(rules: &JobRules, view: &JobView, now: SimTime) -> Option<JobOutcome>
         };
     if view.failed > rules.backoff_limit || restarted {
         return Some(JobOutcome::BackoffLimitExceeded);
+    }
+    if rules.max_failed_indexes.is_some_and(|most| view.failed_indexes > most) {
+        return Some(JobOutcome::MaxFailedIndexesExceeded);
     }
     let (deadline, started) = (rules.active_deadline?, view.started?);
     let late = !rules.suspend && now.since(started) >= deadline;
@@ -199,6 +215,32 @@ fn manage(rules: &JobRules, view: &JobView, done: i32, now: SimTime) -> JobDecis
 pub fn pending_indexes(taken: &[i32], count: i32, completions: i32) -> Vec<i32> {
     let count = usize::try_from(count.max(0)).unwrap_or(0);
     (0..completions.max(0)).filter(|i| taken.binary_search(i).is_err()).take(count).collect()
+}
+
+/// Whether a rule of the policy holds; `succeeded` are the indexes that did, sorted.
+#[must_use]
+pub fn success_policy_met(policy: &SuccessPolicy, succeeded: &[u32]) -> bool {
+    policy.rules.iter().any(|rule| {
+        let listed = rule.succeeded_indexes.as_deref().map(ranges);
+        let inside =
+            |i: &u32| listed.as_ref().is_none_or(|l| l.iter().any(|r| (r.0..=r.1).contains(i)));
+        let count = succeeded.iter().filter(|i| inside(i)).count() as u64;
+        let wanted = match (rule.succeeded_count, &listed) {
+            (Some(n), _) => u64::from(n.max(0).unsigned_abs()),
+            (None, Some(l)) => l.iter().map(|r| u64::from(r.1 - r.0) + 1).sum(),
+            (None, None) => return false,
+        };
+        count >= wanted
+    })
+}
+
+/// `0,2-4` as ranges; what cannot be read is left out.
+fn ranges(text: &str) -> Vec<(u32, u32)> {
+    let one = |part: &str| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some((from.trim().parse().ok()?, to.trim().parse().ok()?)).filter(|(a, b)| a <= b)
+    };
+    text.split(',').filter_map(one).collect()
 }
 
 /// A terminated container of a failed pod.

@@ -22,7 +22,7 @@ pub use cron_job::{ConcurrencyPolicy, CronDecision, CronRules, CronView, cron_sy
 pub use daemon::{DaemonNode, DaemonStep, DaemonUpdate, daemon_update};
 pub use job::{
     ContainerExit, FailureAction, JobDecision, JobOutcome, JobRules, JobView, PodFailure,
-    backoff_delay, failure_action, job_sync, pending_indexes,
+    backoff_delay, failure_action, job_sync, pending_indexes, success_policy_met,
 };
 pub use limits::{
     Found, LimitViolation, apply_limit_range, pod_limits, pod_requests, validate_limit_range,

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A change at a set time: `target` with `set`, `undo`, `delete`, `weights` or `shift`; `drain`; or
-/// `imageRelease`.
+/// A change at a set time: `target` with `set`, `undo`, `ungate`, `delete`, `weights` or `shift`; `drain`;
+/// or `imageRelease`.
 ///
 /// ```yaml
 /// changes:
@@ -35,6 +35,9 @@ pub struct ChangeSpec {
     pub set: BTreeMap<String, serde_json::Value>,
     /// Back to the revision before, as `kubectl rollout undo` does.
     pub undo: bool,
+    /// Removes the scheduling gates of the target's present pods, as the controller that set them
+    /// does; pods made later have them again.
+    pub ungate: bool,
     /// Deletes the target: `background` (its pods go after it), `foreground` (it goes after its
     /// pods) or `orphan` (what it made stays: a Deployment's ReplicaSets, otherwise its pods).
     pub delete: Option<String>,

@@ -347,6 +347,12 @@ pub struct JobBehaviorSpec {
     /// Share of pods that fail (default 0).
     #[serde(default)]
     pub failure_probability: Option<Fraction>,
+    /// Exit code of pods that fail, as rules of a `podFailurePolicy` see it (default 1).
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// CPU that a running pod uses (default: the constant `job.cpu_share` of its request).
+    #[serde(default)]
+    pub cpu: Option<Quantity>,
 }
 
 /// How a workload's pods behave where a manifest cannot say.

@@ -124,7 +124,9 @@ pub(super) fn workloads(
         l.add(kind, &s.object.metadata, &spec.template, spec.replicas, spec.min_ready_seconds);
     }
     for j in &manifests.jobs {
-        let kind = WorkloadKind::Job(Box::new(JobModel { spec: j.object.spec.clone() }));
+        let exit_code = exit_code("Job", &j.object.metadata, l.scenario);
+        let job = JobModel { spec: j.object.spec.clone(), exit_code };
+        let kind = WorkloadKind::Job(Box::new(job));
         l.add(kind, &j.object.metadata, &j.object.spec.template, None, 0);
     }
     for p in &manifests.pods {
@@ -138,6 +140,15 @@ pub(super) fn workloads(
     super::steps::lower(&mut l);
 }
 
+/// Exit code of a Job's pods that fail.
+fn exit_code(kind: &str, meta: &ObjectMeta, scenario: &Scenario) -> i32 {
+    let jobs = &scenario.spec.jobs;
+    let named = |t: &str| pods::names(t, kind, meta.namespace_or_default(), &meta.name);
+    let given = jobs.iter().find(|j| j.template != "*" && named(&j.template));
+    let given = given.or_else(|| jobs.iter().find(|j| j.template == "*"));
+    given.and_then(|j| j.exit_code).unwrap_or(1)
+}
+
 /// Due times beyond this number are a mistake of units, not a schedule.
 const MOST_RUNS: usize = 100_000;
 
@@ -145,7 +156,9 @@ fn cron_job(object: &k8s::CronJob, l: &mut Lowering<'_>) {
     use crate::spec::cron::{Schedule, Zone};
     let meta = &object.metadata;
     let spec = &object.spec;
-    let job = WorkloadKind::Job(Box::new(JobModel { spec: spec.job_template.spec.clone() }));
+    let exit_code = exit_code("CronJob", meta, l.scenario);
+    let job = JobModel { spec: spec.job_template.spec.clone(), exit_code };
+    let job = WorkloadKind::Job(Box::new(job));
     let template = &spec.job_template.spec.template;
     let id = l.add(job, meta, template, None, 0);
     // Behaviour may be given for the CronJob as well as for its Jobs.
@@ -159,6 +172,9 @@ fn cron_job(object: &k8s::CronJob, l: &mut Lowering<'_>) {
         let row = &mut l.model.templates[template];
         if let Some(duration) = &given.duration {
             row.duration = Some(duration.clone());
+        }
+        if let Some(cpu) = given.cpu {
+            row.idle_cpu = crate::units::MilliCpu::new(cpu.milli_value());
         }
         if let Some(share) = given.failure_probability {
             row.failure_probability = share.get().clamp(0.0, 1.0);

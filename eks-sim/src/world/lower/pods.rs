@@ -39,16 +39,17 @@ pub(super) fn template(
     let behavior = behavior(owner, spec, scenario);
     let request_cpu = requests.get("cpu").map_or(MilliCpu::ZERO, |q| q.milli_cpu());
     let request_memory = requests.get("memory").map_or(Bytes::ZERO, |q| q.bytes());
-    let idle_cpu = behavior.as_ref().and_then(|b| b.idle_cpu).map_or_else(
-        || scaled(request_cpu.raw(), model.defaults.f64("pod.idle_cpu_share")),
-        |q| q.milli_value(),
-    );
+    let job = owner.kind == "Job" || owner.kind == "CronJob";
+    let job_behavior = job.then(|| job_behavior(owner, scenario)).flatten();
+    let of_job = job_behavior.as_ref().and_then(|j| j.cpu);
+    let share = if job { "job.cpu_share" } else { "pod.idle_cpu_share" };
+    let idle_cpu = of_job
+        .or_else(|| behavior.as_ref().and_then(|b| b.idle_cpu))
+        .map_or_else(|| scaled(request_cpu.raw(), model.defaults.f64(share)), |q| q.milli_value());
     let idle_memory = behavior.as_ref().and_then(|b| b.idle_memory).map_or_else(
         || scaled(request_memory.raw(), model.defaults.f64("pod.idle_memory_share")),
         |q| q.value(),
     );
-    let job = owner.kind == "Job" || owner.kind == "CronJob";
-    let job_behavior = job.then(|| job_behavior(owner, scenario)).flatten();
     let duration = job.then(|| {
         let given = job_behavior.as_ref().and_then(|j| j.duration.clone());
         given.or_else(|| serde_json::from_value(model.defaults.dist("job.duration").clone()).ok())

@@ -19,6 +19,17 @@ mod bound {
     impl Policies {
         pub(in crate::world::lower) fn read(manifests: &Manifests, errors: &mut Errors) -> Self {
             let mut all = Vec::new();
+            for policy in &manifests.admission_policies {
+                let name = &policy.object.metadata.name;
+                let bound = |b: &str| b == name;
+                if !manifests.admission_bindings.iter().any(|b| bound(&b.object.spec.policy_name)) {
+                    errors.warning(
+                        "manifests",
+                        format!("ValidatingAdmissionPolicy/{name} has no binding and no effect"),
+                        "add a ValidatingAdmissionPolicyBinding with its policyName",
+                    );
+                }
+            }
             for binding in &manifests.admission_bindings {
                 let name = &binding.object.spec.policy_name;
                 let found =

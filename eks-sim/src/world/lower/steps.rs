@@ -56,6 +56,7 @@ pub(super) fn lower(l: &mut Lowering<'_>) {
             (Some(target), None) if change.delete.is_some() => {
                 deletion(change, target, &path, &mut courses, l)
             }
+            (Some(target), None) if change.ungate => ungate(change, target, &path, l),
             (Some(target), None) => workload_change(change, target, &path, &mut courses, l),
             (None, Some(drain)) => lower_drain(drain, &path, l.model, l.errors),
             _ => {
@@ -96,6 +97,23 @@ fn lower_drain(
         }
     };
     Some(StepKind::Drain { group, count: drain.count.unwrap_or(1) })
+}
+
+/// The removal of gates.
+fn ungate(change: &ChangeSpec, target: &str, path: &str, l: &mut Lowering<'_>) -> Option<StepKind> {
+    let workload = find_workload(target, &format!("{path}.target"), l.model, l.errors)?;
+    let template = l.model.workloads[workload].template;
+    if l.model.templates[template].object.spec.scheduling_gates.is_empty() {
+        let message = format!("the pods of `{target}` have no scheduling gates");
+        let help = "add `schedulingGates: [{name: …}]` to the pods, or remove this change";
+        l.errors.error(format!("{path}.ungate"), message, help);
+        return None;
+    }
+    if !change.set.is_empty() || change.undo {
+        l.errors.error(path, "a change with `ungate` does nothing else", "write two changes");
+        return None;
+    }
+    Some(StepKind::Ungate { workload })
 }
 
 /// The deletion of a workload; nothing can be changed after it.
@@ -142,7 +160,7 @@ fn workload_change(
         l.errors.error(
             path,
             format!("the change of `{target}` changes nothing"),
-            "give `set` or `undo: true`",
+            "give `set`, `undo: true`, `ungate: true` or `delete`",
         );
         return None;
     }

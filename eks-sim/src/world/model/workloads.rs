@@ -67,6 +67,8 @@ pub struct WorkloadModel {
 pub struct JobModel {
     /// The specification.
     pub spec: k8s::JobSpec,
+    /// Exit code of its pods that fail.
+    pub exit_code: i32,
 }
 
 /// A CronJob.

@@ -103,3 +103,30 @@ fn gated_pods_cost_no_attempt() {
     q.ungate(0);
     assert_eq!(q.pop(at(30)).map(|p| (p.pod, p.attempts)), Some((0, 1)));
 }
+
+#[test]
+fn older_versions_serve_the_backoff_and_move_by_kind_of_event() {
+    let (mut cache, class) = cluster();
+    let before = QueueConfig { pops_from_backoff: false, hints: false, ..QueueConfig::default() };
+    let mut q = SchedulingQueue::new(before);
+    q.push(7, class, 0, false, at(0));
+    q.pop(at(100));
+    q.park(7, set(&[Plugin::NodeResourcesFit]), at(200), &cache);
+    // Any deletion moves a pod that lacked resources, even that of a pod without a node.
+    let deleted = ClusterEvent::PodDeleted { class, node: None, nominated: false };
+    q.on_event(&deleted, at(400), &cache);
+    assert_eq!(q.place(7), Some(Place::Backoff));
+    assert!(!q.has_next());
+    assert_eq!(q.pop(at(500)), None);
+    assert_eq!(q.pop(at(2000)).map(|p| p.pod), Some(7));
+    // A new node helps only if the pod fits on it with what runs there.
+    for pod in 0..2 {
+        cache.add_pod(pod, class, 0, None);
+    }
+    q.park(7, set(&[Plugin::NodeResourcesFit]), at(2100), &cache);
+    q.on_event(&ClusterEvent::NodeAdded(0), at(2200), &cache);
+    assert_eq!(q.place(7), Some(Place::Unschedulable));
+    cache.remove_pod(0);
+    q.on_event(&ClusterEvent::NodeAdded(0), at(2300), &cache);
+    assert_ne!(q.place(7), Some(Place::Unschedulable));
+}
