@@ -37,6 +37,9 @@ pub struct JobSpec {
     pub ttl_seconds_after_finished: Option<i32>,
     /// No pods while set.
     pub suspend: Option<bool>,
+    /// Controller that looks after the Job: absent or `kubernetes.io/job-controller` is the
+    /// built-in one.
+    pub managed_by: Option<String>,
     /// Pods it owns.
     pub selector: Option<LabelSelector>,
     /// What a pod failure means.
@@ -45,6 +48,14 @@ pub struct JobSpec {
     pub pod_replacement_policy: Option<String>,
     /// Template.
     pub template: PodTemplateSpec,
+}
+
+impl JobSpec {
+    /// Whether another controller than the built-in one looks after the Job.
+    #[must_use]
+    pub fn has_other_manager(&self) -> bool {
+        self.managed_by.as_deref().is_some_and(|m| m != "kubernetes.io/job-controller")
+    }
 }
 
 /// When enough of an indexed Job has succeeded.

@@ -146,6 +146,56 @@ fn a_rollout_without_progress_is_reported() {
 }
 
 #[test]
+fn a_finished_rollout_does_not_time_out_when_it_is_scaled_or_its_pods_move() {
+    let changes = "\n  changes:\n  - {at: 30m, target: Deployment/web, set: {replicas: 0}}\n  \
+                   - {at: 60m, target: Deployment/web, set: {replicas: 5}}\n  \
+                   - {at: 80m, drain: {nodeGroup: base}}\n";
+    let deadline = "  progressDeadlineSeconds: 120\n";
+    let (log, _) = run(&model(changes, &deployment(4, "{}", 200, deadline)));
+    // The first rollout is late: its pods take longer than the deadline.
+    let late = log.times(|c| matches!(c, Change::ProgressDeadlineExceeded(_)));
+    assert!(late.len() == 1 && late[0] < 300.0, "{late:?}");
+    assert_eq!(log.times(|c| matches!(c, Change::RolloutComplete(_))).len(), 1);
+}
+
+#[test]
+fn a_job_of_another_manager_gets_no_pods() {
+    let job = |manager: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: j}}\nspec:\n  {manager}\n  template:\n    \
+             spec:\n      restartPolicy: Never\n      containers:\n      - {{name: a, image: a}}\n"
+        )
+    };
+    let pods = |manager: &str| {
+        let (log, _) = run(&model("", &job(manager)));
+        log.times(|c| matches!(c, Change::PodCreated(_))).len()
+    };
+    assert_eq!(pods("managedBy: kubernetes.io/job-controller"), 1);
+    assert_eq!(pods("managedBy: kueue.x-k8s.io/multikueue"), 0);
+}
+
+#[test]
+fn stateful_sets_update_several_at_once_from_1_35() {
+    let set = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  replicas: 4\n  \
+               serviceName: db\n  podManagementPolicy: Parallel\n  \
+               updateStrategy: {rollingUpdate: {maxUnavailable: 2}}\n  \
+               selector: {matchLabels: {app: db}}\n  template:\n    metadata: {labels: {app: db}}\n    \
+               spec:\n      containers:\n      - {name: a, image: 'a:1', readinessProbe: \
+               {tcpSocket: {port: 80}, initialDelaySeconds: 30, periodSeconds: 30}}\n";
+    let changes = "\n  changes:\n  - {at: 30m, target: StatefulSet/db, set: {image: 'a:2'}}\n";
+    let took = |version: &str| {
+        let spec =
+            whole(changes).replace("cluster:\n", &format!("cluster:\n    version: '{version}'\n"));
+        let (log, _) = run(&text(&spec, set).model());
+        let created = log.times(|c| matches!(c, Change::PodCreated(_)));
+        created.iter().copied().fold(0.0, f64::max) - 1800.0
+    };
+    let (one, two) = (took("1.34"), took("1.35"));
+    // Four pods one by one: the last is made after three times 30 s; two by two after one.
+    assert!((90.0..180.0).contains(&one) && (30.0..60.0).contains(&two), "{one} {two}");
+}
+
+#[test]
 fn a_budget_paces_a_drain() {
     let budget = "---\napiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: web}\n\
                   spec: {maxUnavailable: 1, selector: {matchLabels: {app: web}}}\n";

@@ -111,16 +111,12 @@ impl Workloads {
     /// Handles one event.
     pub fn handle(&mut self, event: Event, cx: &mut Cx<'_>) {
         match event {
-            Event::SyncWorkload(w) => self.sync_workload(w, cx),
+            Event::SyncWorkload(w) | Event::WorkloadChanged(w) => self.sync_workload(w, cx),
             Event::SyncSet(s) => self.sync_set(s, cx),
             Event::ScaledByHand(number) => scaled_by_hand(number, cx),
             Event::SetWritten(s) => {
                 self.written(cx.api().sets[s].workload);
                 self.sync_set(s, cx);
-            }
-            Event::WorkloadChanged(w) => {
-                self.rollout_of(w).restart(cx.now());
-                self.sync_workload(w, cx);
             }
             Event::NodeChanged(_) => {
                 if !self.daemons_wait {

@@ -24,10 +24,13 @@ pub(super) struct Rollout {
     since: SimTime,
     /// (updated, old, available) pods at that time.
     seen: (u32, u32, u32),
-    /// Whether all pods were new and available.
+    /// Whether all pods were new and available (upstream's condition Progressing with the reason
+    /// `NewReplicaSetAvailable`): it stays so, whatever the pods do, until old pods appear.
     complete: bool,
     /// Whether the deadline has passed since the last progress.
     timed_out: bool,
+    /// Whether the Deployment was paused when last looked at.
+    paused: bool,
     /// Next look on the agenda because of `minReadySeconds` or the deadline.
     looks: [SimTime; 2],
 }
@@ -40,18 +43,28 @@ impl Default for Rollout {
             seen: (0, u32::MAX, 0),
             complete: false,
             timed_out: false,
+            paused: false,
             looks: [SimTime::NEVER; 2],
         }
     }
 }
 
 impl Rollout {
-    /// A new template is progress.
-    pub(super) fn restart(&mut self, now: SimTime) {
+    /// A new ReplicaSet begins a rollout (reason `NewReplicaSetCreated`).
+    fn begin(&mut self, now: SimTime) {
         self.since = now;
-        self.seen = (0, u32::MAX, 0);
         self.complete = false;
         self.timed_out = false;
+    }
+
+    /// Pausing hides whether a rollout was complete; resuming starts the deadline anew unless it
+    /// has passed (`checkPausedConditions`).
+    fn pause(&mut self, paused: bool, now: SimTime) {
+        let resumed = self.paused && !paused;
+        self.paused = paused;
+        if resumed && !self.timed_out {
+            self.begin(now);
+        }
     }
 }
 
@@ -90,7 +103,10 @@ impl Workloads {
         spec: &DeploymentSpec,
         cx: &mut Cx<'_>,
     ) {
-        if self.rollout_of(workload).writes > 0 {
+        let now = cx.now();
+        let rollout = self.rollout_of(workload);
+        rollout.pause(spec.paused, now);
+        if rollout.writes > 0 {
             return;
         }
         let sight = self.look_at(workload, spec, cx);
@@ -166,6 +182,8 @@ impl Workloads {
                     return false;
                 }
                 let desired = sight.rules.new_size(total, 0).max(0).unsigned_abs();
+                let now = cx.now();
+                self.rollout_of(workload).begin(now);
                 self.write(workload, Request::CreateSet { workload, desired }, cx);
                 true
             }
@@ -259,16 +277,20 @@ impl Workloads {
         let numbers = (updated, total - updated, available.unsigned_abs());
         let r = self.rollout_of(workload);
         let progress = numbers.0 > r.seen.0 || numbers.1 < r.seen.1 || numbers.2 > r.seen.2;
+        r.seen = numbers;
         if progress {
             r.since = now;
             r.timed_out = false;
         }
-        r.seen = numbers;
         if complete {
             if !core::mem::replace(&mut r.complete, true) {
                 cx.emit(Change::RolloutComplete(workload));
                 self.clean_history(workload, spec, sight, cx);
             }
+            return;
+        }
+        // A finished rollout does not time out because it is scaled or its pods are replaced.
+        if r.complete && (total == updated || !progress) {
             return;
         }
         r.complete = false;

@@ -21,7 +21,7 @@ impl Workloads {
             return;
         }
         let workload = cx.api().sets[set].workload;
-        let mut rules = StatefulRules::lower(spec);
+        let mut rules = StatefulRules::lower(spec, cx.model().minor_version);
         rules.replicas = cx.api().workloads[workload].replicas as i32;
         let mut again: Option<SimTime> = None;
         let pods = look(set, &mut again, cx);

@@ -1,7 +1,7 @@
 //! Job: pods to create and delete, completion, failure and back-off.
 //!
 //! Upstream: kubernetes/kubernetes v1.34 `pkg/controller/job/{job_controller,backoff_utils,
-//! indexed_job_utils,pod_failure_policy,success_policy}.go`. Differences: managedBy is not modelled; finalizer bookkeeping takes no sync.
+//! indexed_job_utils,pod_failure_policy,success_policy}.go`. Differences: finalizer bookkeeping takes no sync.
 
 use crate::k8s::{JobSpec, PodFailurePolicy, SuccessPolicy};
 use crate::units::{SimTime, Span};

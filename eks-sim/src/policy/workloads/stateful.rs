@@ -22,16 +22,19 @@ pub struct StatefulRules {
 }
 
 impl StatefulRules {
-    /// From a StatefulSet, with the API's defaults and the gate for maxUnavailable off.
+    /// From a StatefulSet, with the API's defaults. The gate MaxUnavailableStatefulSet is alpha (off)
+    /// up to 1.34 and on by default from 1.35.
     #[must_use]
-    pub fn lower(spec: &StatefulSetSpec) -> Self {
+    pub fn lower(spec: &StatefulSetSpec, minor_version: u32) -> Self {
         let rolling = spec.update_strategy.rolling_update.as_ref();
         Self {
             replicas: spec.replicas.unwrap_or(1),
             parallel: spec.pod_management_policy.as_deref() == Some("Parallel"),
             on_delete: spec.update_strategy.kind.as_deref() == Some("OnDelete"),
             partition: rolling.and_then(|r| r.partition).unwrap_or(0),
-            max_unavailable: None,
+            max_unavailable: rolling
+                .and_then(|r| r.max_unavailable)
+                .filter(|_| minor_version >= 35),
         }
     }
 }
@@ -157,20 +160,22 @@ fn update(
     if rules.on_delete {
         return;
     }
-    let own = || pods.iter().filter(|p| (0..replicas).contains(&p.ordinal));
-    let targets = || own().rev().filter(|p| p.ordinal >= rules.partition);
     if let Some(max) = rules.max_unavailable {
+        let own = || pods.iter().filter(|p| (0..replicas).contains(&p.ordinal));
+        let targets = own().rev().filter(|p| p.ordinal >= rules.partition);
         let max = i64::from(max.of_rounded_up(replicas).max(1));
         let healthy = own().filter(|p| p.healthy()).count();
         let down = i64::from(replicas) - i64::try_from(healthy).unwrap_or(i64::MAX);
         let room = usize::try_from((max - down).max(0)).unwrap_or(0);
-        let stale = targets().filter(|p| !p.updated && !p.terminating).take(room);
+        let stale = targets.filter(|p| !p.updated && !p.terminating).take(room);
         actions.extend(stale.map(|p| StatefulAction::Delete { ordinal: p.ordinal }));
         return;
     }
-    for pod in targets() {
+    for ordinal in (rules.partition.max(0)..replicas).rev() {
+        // One that this sync creates (Parallel) is not healthy yet.
+        let Some(pod) = find(pods, ordinal) else { return };
         if !pod.updated && !pod.terminating {
-            actions.push(StatefulAction::Delete { ordinal: pod.ordinal });
+            actions.push(StatefulAction::Delete { ordinal });
             return;
         }
         if !pod.healthy() {
@@ -243,6 +248,10 @@ mod tests {
         assert_eq!(stateful_sync(&partitioned, &lost), created);
         let two = StatefulRules { max_unavailable: Some(IntOrPercent::Int(2)), ..rules(3) };
         assert_eq!(stateful_sync(&two, &pods).len(), 2);
+        let parallel = StatefulRules { parallel: true, ..rules(3) };
+        let gone = [old(0), old(1)];
+        let created = [Create { ordinal: 2, updated: true }];
+        assert_eq!(stateful_sync(&parallel, &gone), created);
         let manual = StatefulRules { on_delete: true, ..rules(3) };
         assert_eq!(stateful_sync(&manual, &pods), []);
     }

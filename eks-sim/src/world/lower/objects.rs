@@ -125,7 +125,7 @@ pub(super) fn workloads(
     }
     for j in &manifests.jobs {
         let exit_code = exit_code("Job", &j.object.metadata, l.scenario);
-        let job = JobModel { spec: j.object.spec.clone(), exit_code };
+        let job = JobModel { spec: own_job(&j.object.spec, l.model.minor_version), exit_code };
         let kind = WorkloadKind::Job(Box::new(job));
         l.add(kind, &j.object.metadata, &j.object.spec.template, None, 0);
     }
@@ -149,6 +149,16 @@ fn exit_code(kind: &str, meta: &ObjectMeta, scenario: &Scenario) -> i32 {
     given.and_then(|j| j.exit_code).unwrap_or(1)
 }
 
+/// A Job as the built-in controller sees it: one that another controller manages
+/// (`spec.managedBy`, gate JobManagedBy on by default from 1.32) gets no pods from it.
+fn own_job(spec: &k8s::JobSpec, minor_version: u32) -> k8s::JobSpec {
+    let mut spec = spec.clone();
+    if minor_version >= 32 && spec.has_other_manager() {
+        spec.suspend = Some(true);
+    }
+    spec
+}
+
 /// Due times beyond this number are a mistake of units, not a schedule.
 const MOST_RUNS: usize = 100_000;
 
@@ -157,7 +167,7 @@ fn cron_job(object: &k8s::CronJob, l: &mut Lowering<'_>) {
     let meta = &object.metadata;
     let spec = &object.spec;
     let exit_code = exit_code("CronJob", meta, l.scenario);
-    let job = JobModel { spec: spec.job_template.spec.clone(), exit_code };
+    let job = JobModel { spec: own_job(&spec.job_template.spec, l.model.minor_version), exit_code };
     let job = WorkloadKind::Job(Box::new(job));
     let template = &spec.job_template.spec.template;
     let id = l.add(job, meta, template, None, 0);

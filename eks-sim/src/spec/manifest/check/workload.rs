@@ -131,6 +131,12 @@ fn job_spec(spec: &k8s::JobSpec, path: &str, c: &mut Checker<'_, '_, '_>) {
         let message = "an Indexed Job needs `completions`";
         c.error(codes::MISSING_FIELD, &at("completions"), message, "add `completions: …`");
     }
+    if spec.has_other_manager() {
+        let span = c.span(&at("managedBy"));
+        let message = "another controller manages this Job: it gets no pods here".to_owned();
+        let help = "leave `managedBy` out to let the built-in controller run it".to_owned();
+        c.reporter.warning(codes::NOT_MODELLED, span, message, help);
+    }
     let policy = at("template.spec.restartPolicy");
     match spec.template.spec.restart_policy.as_deref() {
         Some("Never" | "OnFailure") => {}
