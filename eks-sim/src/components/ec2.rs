@@ -2,15 +2,20 @@
 //!
 //! Desired size above the instances there are → launch into the zone with the fewest → API call,
 //! pending → running, boot, kubelet registers. A machine that crashes is found unhealthy after a
-//! while, terminated and replaced.
+//! while, terminated and replaced. Desired size below → the group's termination policy chooses; a
+//! managed group's node is drained first.
 
+mod asg;
+mod capacity;
 mod fleet;
+mod limits;
+mod spot;
 
 use crate::engine::{self, Cx, Stream};
 use crate::k8s::StringMap;
 use crate::policy::vpc_cni::{Holding, Placement};
-use crate::units::{Id, SimTime, Span};
-use crate::world::cloud::{Fleet, Group, Instance, InstanceState, LaunchFailure, Subnet};
+use crate::units::{Id, SimTime};
+use crate::world::cloud::{Fleet, Group, Instance, InstanceState, Subnet};
 use crate::world::model::{GroupKind, GroupModel, GroupType, SubnetModel, Zone};
 use crate::world::{Change, Client, Request};
 use std::sync::Arc;
@@ -38,10 +43,28 @@ pub enum Event {
     Unhealthy(Id<Instance>),
     /// A zone went down or came back.
     ZoneChanged(Id<Zone>, bool),
+    /// A stock-out of the scenario begins or ends: number of the fault.
+    Stockout(u32, bool),
     /// A spot instance gets its two-minute notice.
     SpotNotice(Id<Instance>),
     /// The notice is over.
     SpotReclaim(Id<Instance>),
+    /// EC2 expects to reclaim a spot instance.
+    Rebalance(Id<Instance>),
+    /// A burst of reclaims of the spot pool with this number.
+    SpotBurst(u32),
+    /// A fault of the scenario with this number reclaims spot instances.
+    ReclaimByFault(u32),
+    /// A scheduled retirement is due.
+    Retired(Id<Instance>),
+    /// A managed node group gets a new launch template version.
+    NewVersion(Id<GroupModel>),
+    /// An update wants so many nodes beyond the desired size.
+    Surge(Id<GroupModel>, u32),
+    /// A node is drained: its instance can go, and stay gone only if its group expects it.
+    Drained(Id<Instance>),
+    /// An instance of the warm pool is ready.
+    WarmReady(Id<GroupModel>),
 }
 
 /// EC2. Its state is in [`crate::world::Cloud`].
@@ -66,19 +89,33 @@ impl Ec2 {
         cloud.groups = model
             .groups
             .iter()
-            .map(|(_, g)| Group { desired: g.desired, ..Group::default() })
+            .map(|(_, g)| Group {
+                desired: g.desired,
+                warm: g.scaling.warm.map_or(0, |(size, _)| size),
+                ..Group::default()
+            })
             .collect();
         for (group, g) in model.groups.iter().filter(|(_, g)| g.is_managed()) {
             for _ in 0..g.desired {
-                match launch(group, cx) {
+                match asg::launch(group, cx) {
                     Ok(instance) => {
                         cx.cloud_mut().instances[instance].state = InstanceState::Running;
                         cx.cloud_mut().instances[instance].running = SimTime::ZERO;
                         cx.emit(Change::InstanceRunning(instance));
-                        spot_clock(instance, cx);
+                        spot::clock(instance, cx);
                     }
-                    Err(why) => refuse(group, why, cx),
+                    Err(why) => asg::refuse(group, why, cx),
                 }
+            }
+        }
+    }
+
+    /// Hybrid nodes are machines that run for ever, outside the cluster's subnets.
+    pub fn start_hybrid_nodes(&mut self, cx: &mut Cx<'_>) {
+        let model = cx.model();
+        for (group, g) in model.groups.iter().filter(|(_, g)| g.kind == GroupKind::Hybrid) {
+            for serial in 0..g.desired {
+                foreign_machine(group, serial, 0, cx);
             }
         }
     }
@@ -90,43 +127,23 @@ impl Ec2 {
         let Some((group, g)) = model.groups.iter().find(|(_, g)| g.kind == GroupKind::Trace) else {
             return;
         };
-        let Some(&subnet) = g.subnets.first() else { return };
         for (serial, node) in trace.nodes.iter().enumerate() {
             let fits = |t: &GroupType| {
                 t.allocatable_cpu == node.cpu && t.allocatable_memory == node.memory
             };
             let type_index = g.types.iter().position(fits).unwrap_or(0) as u32;
-            let key = engine::draws::key(&[engine::draws::key_str(&g.name), serial as u64]);
-            let instance = cx.cloud_mut().instances.push(Instance {
-                group,
-                serial: serial as u32,
-                key,
-                type_index,
-                subnet,
-                zone: model.subnets[subnet].zone,
-                state: InstanceState::Running,
-                alive: true,
-                requested: SimTime::ZERO,
-                running: SimTime::ZERO,
-                terminated: SimTime::NEVER,
-                end_reason: "",
-                crashed: SimTime::NEVER,
-                address: 0,
-                node: None,
-                labels: None,
-            });
-            cx.cloud_mut().groups[group].instances.push(instance);
-            cx.emit(Change::InstanceRunning(instance));
+            foreign_machine(group, serial as u32, type_index, cx);
         }
     }
 
     /// Handles one event.
     pub fn handle(&mut self, event: Event, cx: &mut Cx<'_>) {
         match event {
-            Event::Reconcile(g) => reconcile(g, cx),
+            Event::Reconcile(g) => asg::reconcile(g, cx),
             Event::SetDesired(g, size) => {
                 let model = &cx.model().groups[g];
-                let size = size.clamp(model.min.min(model.max), model.max);
+                let most = model.max.saturating_add(cx.cloud().groups[g].surge);
+                let size = size.clamp(model.min.min(most), most);
                 if cx.cloud().groups[g].desired != size {
                     cx.cloud_mut().groups[g].desired = size;
                     cx.emit(Change::GroupResized(g));
@@ -135,8 +152,10 @@ impl Ec2 {
             Event::Terminate(i) => {
                 let group = cx.cloud().instances[i].group;
                 if cx.cloud().instances[i].state != InstanceState::Terminated {
+                    // One that its group has written off is no part of the desired size.
+                    let counted = u32::from(!cx.cloud().instances[i].outgoing);
                     let desired = &mut cx.cloud_mut().groups[group].desired;
-                    *desired = desired.saturating_sub(1);
+                    *desired = desired.saturating_sub(counted);
                     let given = cx.cloud().instances[i].end_reason;
                     terminate(i, if given.is_empty() { "scaled down" } else { given }, cx);
                 }
@@ -163,93 +182,66 @@ impl Ec2 {
                 }
             }
             Event::ZoneChanged(zone, down) => zone_changed(zone, down, cx),
-            Event::SpotNotice(i) => {
-                if cx.cloud().instances[i].state == InstanceState::Running {
-                    let notice = cx.model().settings.spot_notice;
-                    cx.emit(Change::SpotNotice(i));
-                    cx.after(notice, wake(Event::SpotReclaim(i)));
+            Event::Stockout(fault, on) => {
+                let stockouts = &mut cx.cloud_mut().stockouts;
+                stockouts.retain(|&f| f != fault);
+                if on {
+                    stockouts.push(fault);
                 }
             }
+            Event::SpotNotice(i) => spot::notice(i, cx),
             Event::SpotReclaim(i) => {
                 if cx.cloud().instances[i].state == InstanceState::Running {
                     cx.cloud_mut().instances[i].alive = false;
                     terminate(i, "spot capacity was reclaimed", cx);
                 }
             }
-        }
-    }
-}
-
-fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
-    if !cx.model().groups[group].is_managed() {
-        return;
-    }
-    loop {
-        let state = &cx.cloud().groups[group];
-        if state.instances.len() as u32 >= state.desired {
-            return;
-        }
-        match launch(group, cx) {
-            Ok(instance) => {
-                let key = cx.cloud().instances[instance].key;
-                let steps = &cx.model().settings.launch_steps;
-                let call = (0_u64..).zip(steps).fold(Span::ZERO, |sum, (i, step)| {
-                    sum + cx.sample(step, Stream::InstanceLaunch, engine::draws::key(&[key, i]))
-                });
-                cx.after(call, wake(Event::Running(instance)));
-                let state = &mut cx.cloud_mut().groups[group];
-                state.failing_since = None;
-                state.failure = None;
+            Event::Rebalance(i) => spot::rebalance(i, cx),
+            Event::SpotBurst(pool) => spot::burst(pool, cx),
+            Event::ReclaimByFault(fault) => spot::reclaim_by_fault(fault, cx),
+            Event::Retired(i) => {
+                if cx.cloud().instances[i].state == InstanceState::Running {
+                    terminate(i, "its host was retired", cx);
+                }
             }
-            Err(why) => {
-                refuse(group, why, cx);
-                return;
-            }
+            Event::NewVersion(g) => cx.cloud_mut().groups[g].version += 1,
+            Event::Surge(g, extra) => asg::surge(g, extra, cx),
+            Event::Drained(i) => asg::drained(i, cx),
+            Event::WarmReady(g) => cx.cloud_mut().groups[g].warm += 1,
         }
     }
 }
 
-/// Notes the refusal, and tries again later.
-fn refuse(group: Id<GroupModel>, why: LaunchFailure, cx: &mut Cx<'_>) {
-    let now = cx.now();
-    let state = &mut cx.cloud_mut().groups[group];
-    state.failing_since.get_or_insert(now);
-    state.failure = Some(why);
-    cx.emit(Change::LaunchRefused(group, why));
-    // One retry at a time, however many instances the group lacks.
-    let retry = cx.model().settings.launch_retry;
-    let state = &mut cx.cloud_mut().groups[group];
-    if state.retry <= now {
-        state.retry = now + retry;
-        cx.after(retry, wake(Event::Reconcile(group)));
-    }
-}
-
-/// Asks for one instance, in the zone of the group that has the fewest.
-fn launch(group: Id<GroupModel>, cx: &mut Cx<'_>) -> Result<Id<Instance>, LaunchFailure> {
+/// A machine that AWS does not own: it runs from the start and has no address of a subnet.
+fn foreign_machine(group: Id<GroupModel>, serial: u32, type_index: u32, cx: &mut Cx<'_>) {
     let model = cx.model();
     let g = &model.groups[group];
-    let mut subnets: Vec<Id<SubnetModel>> = g.subnets.clone();
-    let count = |s: &Id<SubnetModel>| {
-        let zone = model.subnets[*s].zone;
-        let state = &cx.cloud().groups[group];
-        state.instances.iter().filter(|&&i| cx.cloud().instances[i].zone == zone).count()
-    };
-    subnets.sort_by_key(|s| (count(s), s.raw()));
-    subnets.retain(|s| !cx.cloud().zone_down[model.subnets[*s].zone]);
-    if subnets.is_empty() {
-        return Err(LaunchFailure::InsufficientInstanceCapacity);
-    }
-    let serial = cx.cloud().groups[group].launched;
+    let Some(&subnet) = g.subnets.first() else { return };
     let key = engine::draws::key(&[engine::draws::key_str(&g.name), u64::from(serial)]);
-    for subnet in subnets {
-        let wanted = Wanted { group, serial, key, type_index: 0, subnet, labels: None };
-        if let Some(instance) = start_instance(wanted, cx) {
-            cx.cloud_mut().groups[group].launched += 1;
-            return Ok(instance);
-        }
-    }
-    Err(LaunchFailure::InsufficientFreeAddressesInSubnet)
+    let instance = cx.cloud_mut().instances.push(Instance {
+        group,
+        serial,
+        key,
+        type_index,
+        subnet,
+        zone: model.subnets[subnet].zone,
+        state: InstanceState::Running,
+        alive: true,
+        requested: SimTime::ZERO,
+        running: SimTime::ZERO,
+        terminated: SimTime::NEVER,
+        end_reason: "",
+        crashed: SimTime::NEVER,
+        address: 0,
+        version: 0,
+        outgoing: false,
+        noticed: false,
+        warm: false,
+        node: None,
+        labels: None,
+    });
+    cx.cloud_mut().groups[group].instances.push(instance);
+    cx.emit(Change::InstanceRunning(instance));
 }
 
 /// What is to be started.
@@ -274,6 +266,7 @@ fn start_instance(wanted: Wanted, cx: &mut Cx<'_>) -> Option<Id<Instance>> {
         return None;
     };
     let (now, zone) = (cx.now(), cx.model().subnets[subnet].zone);
+    let version = cx.cloud().groups[group].version;
     let instance = cx.cloud_mut().instances.push(Instance {
         group,
         serial,
@@ -289,6 +282,10 @@ fn start_instance(wanted: Wanted, cx: &mut Cx<'_>) -> Option<Id<Instance>> {
         end_reason: "",
         crashed: SimTime::NEVER,
         address: address.into(),
+        version,
+        outgoing: false,
+        noticed: false,
+        warm: false,
         node: None,
         labels,
     });
@@ -306,26 +303,23 @@ fn running(instance: Id<Instance>, cx: &mut Cx<'_>) {
     }
     row.state = InstanceState::Running;
     row.running = now;
-    let (group, key, alive) = (row.group, row.key, row.alive);
+    let (group, key, alive, warm) = (row.group, row.key, row.alive, row.warm);
     cx.emit(Change::InstanceRunning(instance));
     if !alive {
         return;
     }
-    let boot = cx.sample(&cx.model().groups[group].boot, Stream::NodeBoot, key);
-    cx.after(boot, wake(Event::Register(instance)));
-    spot_clock(instance, cx);
-}
-
-/// Draws when a spot instance will be reclaimed, if that is within the run.
-fn spot_clock(instance: Id<Instance>, cx: &mut Cx<'_>) {
-    let row = &cx.cloud().instances[instance];
-    let hazard = row.group_type(cx.model()).interruption_per_hour;
-    if !cx.model().settings.spot_interruptions || hazard <= 0.0 {
+    spot::clock(instance, cx);
+    let (model, settings) = (cx.model(), &cx.model().settings);
+    if cx.draw(Stream::NodeBoot, engine::draws::key(&[key, 9])) < settings.boot_failure {
         return;
     }
-    let u = cx.draw(Stream::SpotInterruption, row.key);
-    let hours = -crate::units::math::ln(u) / hazard;
-    cx.after(Span::from_secs_f64(hours * 3600.0), wake(Event::SpotNotice(instance)));
+    let dist = if warm { &settings.warm_boot } else { &model.groups[group].boot };
+    let mut boot = cx.sample(dist, Stream::NodeBoot, key);
+    if !warm && cx.cloud().instances[instance].group_type(model).instance_type.gpu_count() > 0 {
+        let draw = engine::draws::key(&[key, 10]);
+        boot += cx.sample(&settings.gpu_boot, Stream::NodeBoot, draw);
+    }
+    cx.after(boot, wake(Event::Register(instance)));
 }
 
 fn terminate(instance: Id<Instance>, reason: &'static str, cx: &mut Cx<'_>) {

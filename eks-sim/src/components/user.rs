@@ -6,7 +6,7 @@ use crate::engine::{self, Cx};
 use crate::units::Id;
 use crate::world::nodes::SystemTaint;
 use crate::world::steps::StepKind;
-use crate::world::{Client, Node, PodId, Reason, Request};
+use crate::world::{Change, Client, Node, PodId, Reason, Request};
 
 /// What can happen to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,7 @@ impl User {
         let Some(step) = cx.model().steps.get(number as usize) else { return };
         match &step.kind {
             StepKind::Change { .. } => cx.submit(Client::User, Request::Step { step: number }),
+            StepKind::NodeGroupUpdate { .. } => cx.emit(Change::NodeGroupUpdateWanted(number)),
             StepKind::Drain { group, count } => {
                 let nodes: Vec<Id<Node>> = cx
                     .api()

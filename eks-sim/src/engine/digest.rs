@@ -100,6 +100,20 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::FleetWanted(f) => (71, 0, u64::from(f.raw())),
         Change::FleetAnswered(f) => (72, 0, u64::from(f.raw())),
         Change::SpotNotice(i) => (73, 0, u64::from(i.raw())),
+        Change::RebalanceRecommended(i) => (100, 0, u64::from(i.raw())),
+        Change::SpotReclaimWanted(f) => (101, 0, u64::from(f)),
+        Change::RetirementDue(i) => (102, 0, u64::from(i.raw())),
+        Change::ScaleInChosen(i) => (103, 0, u64::from(i.raw())),
+        Change::DrainEnded(i) => (104, 0, u64::from(i.raw())),
+        Change::NodeGroupUpdateWanted(step) => (105, 0, u64::from(step)),
+        Change::NodeGroupUpdateBegan(g) => (106, 0, u64::from(g.raw())),
+        Change::NodeGroupSurgeWanted(g, n) => (107, u64::from(n), u64::from(g.raw())),
+        Change::NodeGroupUpdateEnded(g, ok) => (108, u64::from(ok), u64::from(g.raw())),
+        Change::FargatePodPending(p) => (109, 0, pod(p)),
+        Change::FargateRefused(p) => (110, 0, pod(p)),
+        Change::PodTriggeredScaleUp(p) => (111, 0, pod(p)),
+        Change::PodTriggeredNothing(p) => (112, 0, pod(p)),
+        Change::StockoutChanged(f, on) => (84, u64::from(on), u64::from(f)),
         Change::MemberFails(etcd, m, ms) => {
             (46, u64::from(etcd), u64::from(m) << 32 | u64::from(ms))
         }

@@ -7,9 +7,9 @@ use super::draws::Draws;
 use super::event::Event;
 use super::watch::fan_out;
 use crate::components::{
-    cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
-    hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, node_lifecycle::NodeLifecycle,
-    scheduler::Scheduler, traffic::Traffic, user::User, volumes::Volumes, vpa::Vpa,
+    cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2,
+    fargate::Fargate, faults::Faults, hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets,
+    node_groups::NodeGroups, node_lifecycle::NodeLifecycle, scheduler::Scheduler, traffic::Traffic, user::User, volumes::Volumes, vpa::Vpa,
     vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
@@ -37,6 +37,8 @@ pub struct View<'a> {
     pub cluster_autoscaler: &'a ClusterAutoscaler,
     /// Karpenter, for its reasons.
     pub karpenter: &'a Karpenter,
+    /// Fargate, for its reasons.
+    pub fargate: &'a Fargate,
 }
 
 /// No observer at all.
@@ -72,6 +74,8 @@ struct Components {
     cluster_autoscaler: ClusterAutoscaler,
     karpenter: Karpenter,
     ec2: Ec2,
+    node_groups: NodeGroups,
+    fargate: Fargate,
     vpc_cni: VpcCni,
     traffic: Traffic,
     volumes: Volumes,
@@ -95,6 +99,8 @@ impl Sim {
             cluster_autoscaler: ClusterAutoscaler::new(&model),
             karpenter: Karpenter::new(&model),
             ec2: Ec2::default(),
+            node_groups: NodeGroups::default(),
+            fargate: Fargate::default(),
             vpc_cni: VpcCni::new(&model),
             traffic: Traffic::new(&model),
             volumes: Volumes::default(),
@@ -147,6 +153,7 @@ impl Sim {
         let cx = &mut cx;
         c.control_plane.start(cx);
         c.ec2.start(cx);
+        c.ec2.start_hybrid_nodes(cx);
         c.ec2.start_trace_nodes(cx);
         c.traffic.start(cx);
         c.control_plane.register_initial_nodes(cx);
@@ -177,6 +184,8 @@ impl Sim {
             Event::ClusterAutoscaler(e) => c.cluster_autoscaler.handle(e, cx),
             Event::Karpenter(e) => c.karpenter.handle(e, cx),
             Event::Ec2(e) => c.ec2.handle(e, cx),
+            Event::NodeGroups(e) => c.node_groups.handle(e, cx),
+            Event::Fargate(e) => c.fargate.handle(e, cx),
             Event::VpcCni(e) => c.vpc_cni.handle(e, cx),
             Event::Volumes(e) => c.volumes.handle(e, cx),
             Event::Traffic(e) => c.traffic.handle(e, cx),
@@ -194,6 +203,7 @@ impl Sim {
             hpa: &self.components.hpa,
             cluster_autoscaler: &self.components.cluster_autoscaler,
             karpenter: &self.components.karpenter,
+            fargate: &self.components.fargate,
         };
         for change in &self.changes {
             self.digest.change(now, change);
@@ -267,6 +277,7 @@ impl Sim {
             hpa: &self.components.hpa,
             cluster_autoscaler: &self.components.cluster_autoscaler,
             karpenter: &self.components.karpenter,
+            fargate: &self.components.fargate,
         }
     }
     /// The state.

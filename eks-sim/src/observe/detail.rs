@@ -1,5 +1,7 @@
 //! The full record of one replication: events as Kubernetes words them, pods, nodes.
 
+mod groups;
+
 use super::outcome::{Detail, EventRow, NodeRow, PodRow};
 use crate::catalog::CapacityType;
 use crate::engine::View;
@@ -457,6 +459,10 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Change::FaultBegan(i) => {
             row("faults", "fault", format!("fault {i}"), "FaultBegan", String::new())
         }
-        _ => None,
+        Change::StockoutChanged(i, on) => {
+            let reason = if on { "StockoutBegan" } else { "StockoutEnded" };
+            row("faults", "fault", format!("fault {i}"), reason, String::new())
+        }
+        _ => groups::describe(now, change, v),
     }
 }

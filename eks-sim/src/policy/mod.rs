@@ -2,6 +2,7 @@
 //! agenda, draws or logging; nothing here may import `world`, `engine` or above.
 
 pub mod cluster_autoscaler;
+pub mod fargate;
 pub mod fit;
 pub mod hpa;
 pub mod karpenter;

@@ -38,11 +38,13 @@ pub enum Client {
     User,
     /// VerticalPodAutoscaler.
     Vpa,
+    /// Fargate's scheduler.
+    Fargate,
 }
 
 impl Client {
     /// Number of clients.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
     /// Position in tables.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -66,6 +68,7 @@ impl Client {
             Self::Kubelet => "kubelet",
             Self::User => "kubectl",
             Self::Vpa => "vertical-pod-autoscaler",
+            Self::Fargate => "fargate-scheduler",
         }
     }
 }
@@ -409,6 +412,32 @@ pub enum Change {
     FleetAnswered(Id<Fleet>),
     /// A spot instance will be reclaimed in two minutes.
     SpotNotice(Id<Instance>),
+    /// EC2 expects to reclaim a spot instance.
+    RebalanceRecommended(Id<Instance>),
+    /// A fault of this number reclaims spot instances.
+    SpotReclaimWanted(u32),
+    /// The host of an instance is retired.
+    RetirementDue(Id<Instance>),
+    /// An Auto Scaling group chose an instance to go; its node is drained first.
+    ScaleInChosen(Id<Instance>),
+    /// The node of an instance is drained, or the time for that is over.
+    DrainEnded(Id<Instance>),
+    /// The user asks for an update of a node group, by a step of the scenario.
+    NodeGroupUpdateWanted(u32),
+    /// The update of a node group began: new instances are of the next version.
+    NodeGroupUpdateBegan(Id<GroupModel>),
+    /// It wants so many nodes beyond the desired size.
+    NodeGroupSurgeWanted(Id<GroupModel>, u32),
+    /// It ended, well or badly.
+    NodeGroupUpdateEnded(Id<GroupModel>, bool),
+    /// A pod runs on Fargate and waits for its micro-VM.
+    FargatePodPending(PodId),
+    /// Fargate does not run a pod.
+    FargateRefused(PodId),
+    /// Cluster Autoscaler added nodes for a pod.
+    PodTriggeredScaleUp(PodId),
+    /// Cluster Autoscaler has another reason not to add nodes for a pod.
+    PodTriggeredNothing(PodId),
     /// The autoscaler wants this instance gone, and the group one smaller.
     TerminationWanted(Id<Instance>),
     /// A subnet's free addresses changed.
@@ -431,6 +460,8 @@ pub enum Change {
     RequestRefused(Client, Request),
     /// A fault began.
     FaultBegan(u32),
+    /// EC2 runs out of capacity that a fault of this number names, or has it again.
+    StockoutChanged(u32, bool),
     /// A volume was created for the claim of this number of the pod's template.
     VolumeCreated(PodId, u32),
     /// A pod's sandbox needs an address.

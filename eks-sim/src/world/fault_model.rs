@@ -1,6 +1,7 @@
 //! Faults of a scenario, lowered.
 
 use super::model::{GroupModel, Zone};
+use crate::catalog::CapacityType;
 use crate::units::{Dist, Id, SimTime, Span};
 
 /// A fault that the scenario sets.
@@ -45,6 +46,20 @@ pub enum FaultKind {
         /// How long; `None` until replaced.
         duration: Option<Span>,
     },
+    /// EC2 has none of these types.
+    Stockout {
+        /// Which pools.
+        pools: StockoutModel,
+        /// How long; `None` to the end of the run.
+        duration: Option<Span>,
+    },
+    /// EC2 gives running spot instances of these pools their notice.
+    SpotReclaim {
+        /// Which pools.
+        pools: StockoutModel,
+        /// Which share of them.
+        share: f64,
+    },
     /// Faults at random, each entity with this mean time between.
     Random {
         /// What fails.
@@ -69,4 +84,38 @@ pub enum RandomFault {
     ApiServer,
     /// Each spot instance, by its type's rate.
     Spot,
+    /// The host of each instance is retired.
+    Retirement,
+    /// Each capacity pool: instance type, zone and how it is bought.
+    Stockout,
+}
+
+/// Capacity pools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StockoutModel {
+    /// Types; empty is all.
+    pub types: Vec<&'static str>,
+    /// Zones; empty is all.
+    pub zones: Vec<Id<Zone>>,
+    /// How they are bought; `None` is both ways.
+    pub capacity: Option<CapacityType>,
+}
+
+impl StockoutModel {
+    /// Whether a pool is among them.
+    #[must_use]
+    pub fn covers(&self, name: &str, zone: Id<Zone>, capacity: CapacityType) -> bool {
+        (self.types.is_empty() || self.types.contains(&name))
+            && (self.zones.is_empty() || self.zones.contains(&zone))
+            && self.capacity.is_none_or(|c| c == capacity)
+    }
+}
+
+/// Random stock-outs of the pools of one capacity type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StockoutRate {
+    /// Mean time that a pool has capacity.
+    pub between: Span,
+    /// Mean time that it has none.
+    pub duration: Span,
 }

@@ -39,6 +39,13 @@ pub enum StepKind {
         /// What was set, for people.
         text: String,
     },
+    /// A managed node group is updated to a new version of its launch template.
+    NodeGroupUpdate {
+        /// Which.
+        group: Id<GroupModel>,
+        /// Delete pods that cannot be evicted in time.
+        force: bool,
+    },
     /// Nodes are cordoned and their pods evicted.
     Drain {
         /// Of this group only.

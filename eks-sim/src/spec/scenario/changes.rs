@@ -5,13 +5,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A change at a set time: `target` with `set` or `undo`, or `drain`.
+/// A change at a set time: `target` with `set` or `undo`, `drain`, or `nodeGroupUpdate`.
 ///
 /// ```yaml
 /// changes:
 /// - {at: 2h, target: Deployment/shop/cart, set: {image: shop/cart:v2, "env[LOG]": debug}}
 /// - {at: 3h, target: Deployment/shop/cart, undo: true}
 /// - {at: 4h, drain: {nodeGroup: base, count: 1}}
+/// - {at: 5h, nodeGroupUpdate: {nodeGroup: base}}
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -30,6 +31,19 @@ pub struct ChangeSpec {
     pub undo: bool,
     /// Cordon nodes and evict their pods, as `kubectl drain --ignore-daemonsets` does.
     pub drain: Option<DrainSpec>,
+    /// Update a managed node group to a new version of its launch template (a new image, say).
+    pub node_group_update: Option<NodeGroupUpdateSpec>,
+}
+
+/// The update of a managed node group; how many nodes go at a time is the group's `updateConfig`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeGroupUpdateSpec {
+    /// Which group.
+    pub node_group: String,
+    /// Delete pods that have not left a node in time, instead of giving up (default false).
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Nodes to drain.

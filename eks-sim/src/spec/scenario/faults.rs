@@ -19,11 +19,18 @@ pub struct FaultSpec {
     pub etcd_member_loss: Option<MemberLossSpec>,
     /// API servers fail.
     pub api_server_loss: Option<MemberLossSpec>,
-    /// `nodeFailure`, `zoneOutage`, `etcdMemberLoss`, `apiServerLoss` or `spotInterruption`.
+    /// EC2 has no capacity of some instance types for a while.
+    pub capacity_stockout: Option<StockoutSpec>,
+    /// EC2 takes spot instances back: they get the two-minute notice.
+    pub spot_reclaim: Option<SpotReclaimSpec>,
+    /// `nodeFailure`, `scheduledRetirement`, `zoneOutage`, `etcdMemberLoss`, `apiServerLoss`,
+    /// `spotInterruption` or `capacityStockout`.
     pub random: Option<String>,
-    /// Mean time between faults of one node, zone or member (default: the model's rates).
+    /// Mean time between faults of one node, zone, member or capacity pool (default: the model's
+    /// rates).
     pub mean_time_between: Option<Span>,
-    /// How long a random zone outage lasts (default: the model's distribution).
+    /// How long a random zone outage lasts (default: the model's distribution); mean time that
+    /// a random stock-out lasts.
     pub duration: Option<Span>,
 }
 
@@ -35,6 +42,32 @@ pub struct ZoneOutageSpec {
     pub zone: String,
     /// How long.
     pub duration: Span,
+}
+
+/// Launches of some types are refused with `InsufficientInstanceCapacity`; what runs goes on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct StockoutSpec {
+    /// Types; `*` stands for any letters: `m6i.*` (default all).
+    pub instance_types: Vec<String>,
+    /// Zones (default all).
+    pub zones: Vec<String>,
+    /// `spot` or `on-demand` (default both).
+    pub capacity_type: Option<String>,
+    /// How long (default to the end of the run).
+    pub duration: Option<Span>,
+}
+
+/// Running spot instances are reclaimed at once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SpotReclaimSpec {
+    /// Types; `*` stands for any letters: `m6i.*` (default all).
+    pub instance_types: Vec<String>,
+    /// Zones (default all).
+    pub zones: Vec<String>,
+    /// Share of the instances, rounded up (default all).
+    pub share: Option<super::Fraction>,
 }
 
 /// Nodes crash and do not come back.

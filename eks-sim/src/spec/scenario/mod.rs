@@ -5,14 +5,18 @@
 
 mod changes;
 mod cluster;
+mod cluster_autoscaler;
 mod faults;
+mod node_groups;
 mod objective;
 mod traffic;
 mod values;
 
 pub use changes::*;
 pub use cluster::*;
+pub use cluster_autoscaler::*;
 pub use faults::*;
+pub use node_groups::*;
 pub use objective::*;
 pub use traffic::*;
 pub use values::*;

@@ -1,9 +1,10 @@
 //! Faults of the scenario.
 
 use super::Errors;
-use crate::spec::scenario::{FaultSpec, Scenario};
+use crate::catalog::{CapacityType, Catalog};
+use crate::spec::scenario::{FaultSpec, Scenario, StockoutSpec};
 use crate::units::{Dist, SimTime, Span};
-use crate::world::model::{FaultKind, FaultModel, Model, RandomFault};
+use crate::world::model::{FaultKind, FaultModel, Model, RandomFault, StockoutModel, StockoutRate};
 
 const YEAR_SECONDS: f64 = 365.25 * 86_400.0;
 
@@ -22,13 +23,16 @@ fn one(f: &FaultSpec, path: &str, model: &mut Model, errors: &mut Errors) -> Opt
         f.node_crash.is_some(),
         f.etcd_member_loss.is_some(),
         f.api_server_loss.is_some(),
+        f.capacity_stockout.is_some(),
+        f.spot_reclaim.is_some(),
         f.random.is_some(),
     ];
     if shapes.iter().filter(|s| **s).count() != 1 {
         errors.error(
             path,
             "a fault needs exactly one shape",
-            "use one of zoneOutage, nodeCrash, etcdMemberLoss, apiServerLoss (with `at`), or random",
+            "use one of zoneOutage, nodeCrash, etcdMemberLoss, apiServerLoss, capacityStockout, \
+             spotReclaim (with `at`), or random",
         );
         return None;
     }
@@ -80,6 +84,18 @@ fn one(f: &FaultSpec, path: &str, model: &mut Model, errors: &mut Errors) -> Opt
             group: group.and_then(Result::ok),
             zone: zone.and_then(Result::ok),
         }
+    } else if let Some(s) = &f.capacity_stockout {
+        stockout(s, &format!("{path}.capacityStockout"), model, errors)?
+    } else if let Some(r) = &f.spot_reclaim {
+        let path = format!("{path}.spotReclaim");
+        let pools = pools(&r.instance_types, &r.zones, &path, model, errors)?;
+        let share = r.share.map_or(1.0, |s| s.get());
+        if !(share > 0.0 && share <= 1.0) {
+            let message = format!("a share of {share} of the instances");
+            errors.error(format!("{path}.share"), message, "write for example `50%`");
+            return None;
+        }
+        FaultKind::SpotReclaim { pools, share }
     } else if let Some(m) = &f.etcd_member_loss {
         FaultKind::EtcdLoss { count: m.count.unwrap_or(1), duration: m.duration }
     } else {
@@ -87,6 +103,82 @@ fn one(f: &FaultSpec, path: &str, model: &mut Model, errors: &mut Errors) -> Opt
         FaultKind::ApiServerLoss { count: m.count.unwrap_or(1), duration: m.duration }
     };
     Some(FaultModel { at: Some(SimTime::ZERO + at), kind })
+}
+
+/// Pools by patterns of type names and by zones.
+fn pools(
+    types: &[String],
+    zones: &[String],
+    path: &str,
+    model: &Model,
+    errors: &mut Errors,
+) -> Option<StockoutModel> {
+    let mut pools = StockoutModel::default();
+    for (i, pattern) in types.iter().enumerate() {
+        let names = Catalog::embedded().iter().map(|t| t.name);
+        let found: Vec<&'static str> = names.filter(|n| matches(pattern, n)).collect();
+        if found.is_empty() {
+            let names = Catalog::embedded().iter().map(|t| t.name);
+            let help = crate::spec::suggest::nearest(pattern, names).map_or_else(
+                || "write a type such as `m6i.large`, or a pattern such as `m6i.*`".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            let message = format!("no instance type is called `{pattern}`");
+            errors.error(format!("{path}.instanceTypes[{i}]"), message, help);
+            return None;
+        }
+        pools.types.extend(found);
+    }
+    for (i, name) in zones.iter().enumerate() {
+        let Some((zone, _)) = model.zones.iter().find(|(_, n)| *n == name) else {
+            let zones: Vec<&str> = model.zones.iter().map(|(_, n)| n.as_str()).collect();
+            errors.error(
+                format!("{path}.zones[{i}]"),
+                format!("the cluster has no subnet in `{name}`"),
+                format!("use one of {}", zones.join(", ")),
+            );
+            return None;
+        };
+        pools.zones.push(zone);
+    }
+    Some(pools)
+}
+
+/// Pools by patterns of type names, zones and the way they are bought.
+fn stockout(s: &StockoutSpec, path: &str, model: &Model, errors: &mut Errors) -> Option<FaultKind> {
+    let mut pools = pools(&s.instance_types, &s.zones, path, model, errors)?;
+    pools.capacity = match s.capacity_type.as_deref() {
+        None => None,
+        Some("spot") => Some(CapacityType::Spot),
+        Some("on-demand") => Some(CapacityType::OnDemand),
+        Some(other) => {
+            errors.error(
+                format!("{path}.capacityType"),
+                format!("`{other}` is no capacity type"),
+                "use spot or on-demand, or leave it out for both",
+            );
+            return None;
+        }
+    };
+    if s.duration.is_some_and(Span::is_zero) {
+        errors.error(format!("{path}.duration"), "a stock-out without any time", "write `1h`");
+        return None;
+    }
+    Some(FaultKind::Stockout { pools, duration: s.duration })
+}
+
+/// Whether a name is meant by a pattern in which `*` stands for any letters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
 }
 
 fn random(
@@ -99,15 +191,18 @@ fn random(
     let d = &model.defaults;
     let (kind, per_year) = match what {
         "nodeFailure" => (RandomFault::Node, d.f64("failure.instance_rate")),
+        "scheduledRetirement" => (RandomFault::Retirement, d.f64("failure.retirement_rate")),
         "zoneOutage" => (RandomFault::Zone, d.f64("failure.az_event_rate")),
         "etcdMemberLoss" => (RandomFault::Etcd, d.f64("failure.etcd_member_rate")),
         "apiServerLoss" => (RandomFault::ApiServer, d.f64("failure.api_server_rate")),
         "spotInterruption" => (RandomFault::Spot, 0.0),
+        "capacityStockout" => (RandomFault::Stockout, 0.0),
         other => {
             errors.error(
                 format!("{path}.random"),
                 format!("`{other}` is not a random fault"),
-                "use nodeFailure, zoneOutage, etcdMemberLoss, apiServerLoss or spotInterruption",
+                "use nodeFailure, scheduledRetirement, zoneOutage, etcdMemberLoss, apiServerLoss, spotInterruption or \
+                 capacityStockout",
             );
             return None;
         }
@@ -122,6 +217,15 @@ fn random(
             );
         }
     }
+    if kind == RandomFault::Stockout {
+        let rate = |name: &str| StockoutRate {
+            between: f
+                .mean_time_between
+                .unwrap_or_else(|| d.span(&format!("capacity.{name}_between"))),
+            duration: f.duration.unwrap_or_else(|| d.span(&format!("capacity.{name}_stockout"))),
+        };
+        model.settings.stockouts = Some([rate("on_demand"), rate("spot")]);
+    }
     let mean = f.mean_time_between.unwrap_or_else(|| {
         if per_year > 0.0 { Span::from_secs_f64(YEAR_SECONDS / per_year) } else { Span::MAX }
     });
@@ -135,4 +239,18 @@ fn random(
     }
     let duration = f.duration.map(Dist::constant);
     Some(FaultModel { at: None, kind: FaultKind::Random { what: kind, mean, duration } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn stars_stand_for_any_letters() {
+        assert!(matches("m6i.large", "m6i.large") && !matches("m6i.large", "m6i.xlarge"));
+        assert!(matches("m6i.*", "m6i.2xlarge") && !matches("m6i.*", "m6id.large"));
+        assert!(matches("*.large", "c5.large") && !matches("*.large", "c5.xlarge"));
+        assert!(matches("*", "c5.large") && matches("c*.x*e", "c7g.xlarge"));
+        assert!(!matches("a*aa", "aa"));
+    }
 }

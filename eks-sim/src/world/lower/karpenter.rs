@@ -25,7 +25,7 @@ use crate::spec::Manifests;
 use crate::spec::scenario::{ClusterSpec, KarpenterSpec};
 use crate::units::{IdVec, MoneyRate, Span};
 use crate::world::karpenter::{KarpenterModel, NodePoolModel};
-use crate::world::model::{GroupKind, GroupModel, GroupType, Model};
+use crate::world::model::{GroupKind, GroupModel, GroupType, Model, ScalingModel};
 use class::Class;
 use std::sync::Arc;
 
@@ -407,6 +407,7 @@ fn pool(
         boot: class.boot,
         disk_rate: monthly_rate(gib_month, f64::from(class.disk_gib)),
         disk_gib: class.disk_gib,
+        scaling: ScalingModel::default(),
     });
     let spec = &object.spec;
     let template = &spec.template;

@@ -9,7 +9,9 @@ mod cluster;
 mod faults;
 mod karpenter;
 mod metrics;
+mod node_groups;
 mod objects;
+mod outside;
 mod pods;
 mod scheduler;
 mod steps;
@@ -116,6 +118,7 @@ fn lower(
         subnets: IdVec::new(),
         cni: spec.cluster.network.cni.clone(),
         groups: IdVec::new(),
+        vcpu_quotas: spec.cluster.vcpu_quotas.clone(),
         cluster_autoscaler: spec.cluster.autoscaler.cluster_autoscaler.clone(),
         karpenter: None,
         images: IdVec::new(),
@@ -140,6 +143,7 @@ fn lower(
     };
     cluster::network(&spec.cluster, region, &mut model, errors);
     cluster::groups(&spec.cluster, region, &mut model, errors);
+    outside::hybrid_nodes(&spec.cluster, &mut model, errors);
     let all = addons::with_addons(manifests, &spec.cluster, errors);
     objects::services(&all, &mut model);
     admission::quotas(&all, &mut model);
@@ -150,6 +154,7 @@ fn lower(
     objects::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
+    outside::fargate_profiles(&spec.cluster, region, &mut model, errors);
     traffic::lower(scenario, folder, &mut model, errors);
     metrics::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);

@@ -8,7 +8,8 @@ use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
 use crate::units::{Bytes, Dist, Id, MilliCpu, MoneyRate, Quantity, SimTime, Span};
 use crate::world::model::{
-    GroupKind, GroupModel, GroupType, Model, TraceModel, TraceNode, TracePod, WorkloadKind,
+    GroupKind, GroupModel, GroupType, Model, ScalingModel, TraceModel, TraceNode, TracePod,
+    WorkloadKind,
     WorkloadModel,
 };
 use rustc_hash::FxHashMap;
@@ -91,6 +92,7 @@ fn group(nodes: &[TraceNode], model: &Model) -> GroupModel {
         boot: Dist::constant(Span::ZERO),
         disk_rate: MoneyRate::ZERO,
         disk_gib: 0,
+        scaling: ScalingModel::default(),
     }
 }
 

@@ -7,11 +7,14 @@ mod pods;
 mod services;
 mod workloads;
 
-pub use super::fault_model::{FaultKind, FaultModel, RandomFault};
+pub use super::fault_model::{FaultKind, FaultModel, RandomFault, StockoutModel, StockoutRate};
 pub use super::trace::{TraceModel, TraceNode, TracePod};
 pub use autoscaling::{HpaModel, Measure, MetricModel, MetricSource, VpaModel};
-pub use cloud::{GroupKind, GroupModel, GroupType, SubnetModel};
-pub use pods::{ClaimModel, ImageModel, ProbeModel, QuotaModel, Template};
+pub use cloud::{
+    Allocation, GroupKind, GroupModel, GroupType, MaxUnavailable, ScalingModel, SubnetModel,
+    UpdateModel,
+};
+pub use pods::{ClaimModel, FargateModel, ImageModel, ProbeModel, QuotaModel, Template};
 pub use services::{CallModel, ServiceModel, TrafficModel};
 pub use workloads::{BudgetModel, CronModel, JobModel, WorkloadKind, WorkloadModel};
 
@@ -56,8 +59,10 @@ pub struct Model {
     pub subnets: IdVec<SubnetModel, SubnetModel>,
     /// VPC CNI settings.
     pub cni: CniSpec,
-    /// Node groups.
+    /// Node groups: those of Auto Scaling first.
     pub groups: IdVec<GroupModel, GroupModel>,
+    /// vCPUs that the account may run, by quota.
+    pub vcpu_quotas: std::collections::BTreeMap<String, u32>,
     /// Cluster Autoscaler, if it runs.
     pub cluster_autoscaler: Option<ClusterAutoscalerSpec>,
     /// Karpenter, if it runs.
