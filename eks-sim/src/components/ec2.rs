@@ -63,6 +63,8 @@ pub enum Event {
     Surge(Id<GroupModel>, u32),
     /// A node is drained: its instance can go, and stay gone only if its group expects it.
     Drained(Id<Instance>),
+    /// Look whether a group's instances are spread evenly over its zones.
+    Level(Id<GroupModel>),
     /// An instance of the warm pool is ready.
     WarmReady(Id<GroupModel>),
 }
@@ -207,6 +209,7 @@ impl Ec2 {
             Event::NewVersion(g) => cx.cloud_mut().groups[g].version += 1,
             Event::Surge(g, extra) => asg::surge(g, extra, cx),
             Event::Drained(i) => asg::drained(i, cx),
+            Event::Level(g) => asg::level(g, cx),
             Event::WarmReady(g) => cx.cloud_mut().groups[g].warm += 1,
         }
     }
@@ -343,6 +346,10 @@ fn terminate(instance: Id<Instance>, reason: &'static str, cx: &mut Cx<'_>) {
 fn zone_changed(zone: Id<Zone>, down: bool, cx: &mut Cx<'_>) {
     cx.cloud_mut().zone_down[zone] = down;
     if !down {
+        for group in cx.model().groups.ids() {
+            let wait = cx.model().settings.zone_rebalance;
+            cx.after(wait, wake(Event::Level(group)));
+        }
         return;
     }
     let now = cx.now();

@@ -109,6 +109,7 @@ fn words(change: &Change) -> (u64, u64, u64) {
         Change::NodeGroupUpdateBegan(g) => (106, 0, u64::from(g.raw())),
         Change::NodeGroupSurgeWanted(g, n) => (107, u64::from(n), u64::from(g.raw())),
         Change::NodeGroupUpdateEnded(g, ok) => (108, u64::from(ok), u64::from(g.raw())),
+        Change::ZoneRebalance(i) => (113, 0, u64::from(i.raw())),
         Change::FargatePodPending(p) => (109, 0, pod(p)),
         Change::FargateRefused(p) => (110, 0, pod(p)),
         Change::PodTriggeredScaleUp(p) => (111, 0, pod(p)),

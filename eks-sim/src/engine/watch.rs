@@ -44,6 +44,7 @@ fn fan_out_groups(
         Change::RebalanceRecommended(i) => push(Span::ZERO, group(G::Rebalance(i))),
         Change::SpotNotice(i) => push(Span::ZERO, group(G::SpotNotice(i))),
         Change::ScaleInChosen(i) => push(Span::ZERO, group(G::ScaleIn(i))),
+        Change::ZoneRebalance(i) => push(Span::ZERO, group(G::Level(i))),
         Change::NodeGroupUpdateWanted(step) => push(Span::ZERO, group(G::Update(step))),
         Change::NodeConditionChanged(n) => {
             if startup(n) {
@@ -166,7 +167,10 @@ fn fan_out_objects(
         }
         Change::EvictionRefused(p, _) => {
             push(model.settings.eviction_retry, Event::User(user::Event::Evict(p)));
-            push(model.settings.eviction_retry, Event::NodeGroups(node_groups::Event::Evict(p)));
+            if model.groups.iter().any(|(_, g)| g.scaling.drains) {
+                let event = Event::NodeGroups(node_groups::Event::Evict(p));
+                push(model.settings.eviction_retry, event);
+            }
         }
         Change::NodeRegistered(n) => {
             push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));

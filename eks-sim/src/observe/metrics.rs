@@ -147,6 +147,27 @@ pub const METRICS: &[MetricDef] = &[
     metric!("instances_terminated", "instances", Neither, &[], "instances that ended"),
     metric!("launch_failures", "launches", Lower, &[], "instance launches that EC2 refused"),
     metric!(
+        "spot_interruptions",
+        "instances",
+        Lower,
+        &[],
+        "spot instances that got the two-minute notice"
+    ),
+    metric!(
+        "node_group_update_seconds",
+        "s",
+        Lower,
+        &[Stat::Max],
+        "start to end of updates of managed node groups; one still under way at the end counts with its age"
+    ),
+    metric!(
+        "node_group_update_failures",
+        "updates",
+        Lower,
+        &[],
+        "updates of managed node groups that gave up"
+    ),
+    metric!(
         "cpu_requested_ratio",
         "share",
         Higher,

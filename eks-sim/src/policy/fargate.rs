@@ -6,61 +6,13 @@
 //! the first by name, unless its label `eks.amazonaws.com/fargate-profile` names one.
 
 use crate::catalog::fargate_fit;
-use crate::k8s::{PodSpec, StringMap};
+use crate::k8s::PodSpec;
 use crate::units::{Bytes, MilliCpu};
 
 /// Label by which a pod chooses among profiles that match it.
 pub const PROFILE_LABEL: &str = "eks.amazonaws.com/fargate-profile";
 /// Key of the label and of the taint that tell a Fargate node.
 pub const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
-
-/// A selector of a profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selector {
-    /// Namespace, with `*` and `?`.
-    pub namespace: String,
-    /// Labels, with `*` and `?` in values.
-    pub labels: StringMap,
-}
-
-impl Selector {
-    /// Whether it takes a pod.
-    #[must_use]
-    pub fn takes(&self, namespace: &str, labels: &StringMap) -> bool {
-        wildcard(&self.namespace, namespace)
-            && self
-                .labels
-                .iter()
-                .all(|(key, value)| labels.get(key).is_some_and(|v| wildcard(value, v)))
-    }
-}
-
-/// `*` stands for any text, `?` for one character.
-#[must_use]
-pub fn wildcard(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(&c) if c == '?' || c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((at, from)) = star else { return false };
-                p = at + 1;
-                t = from + 1;
-                star = Some((at, from + 1));
-            }
-        }
-    }
-    pattern[p..].iter().all(|&c| c == '*')
-}
 
 /// vCPU and memory of the micro-VM for these requests (the larger of the largest init container
 /// and the sum of the others): 256 MiB are added for Kubernetes' own parts, then the next size is
@@ -115,30 +67,6 @@ pub fn refusal(spec: &PodSpec, block_volumes: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn selectors_take_wildcards() {
-        for (pattern, text, expected) in [
-            ("*", "shop", true),
-            ("prod*", "prod-eu", true),
-            ("prod*", "preprod", false),
-            ("team-?", "team-a", true),
-            ("team-?", "team-", false),
-            ("*-a*b", "x-aab", true),
-            ("", "", true),
-            ("a", "", false),
-        ] {
-            assert_eq!(wildcard(pattern, text), expected, "{pattern} {text}");
-        }
-        let selector = Selector {
-            namespace: "shop".to_owned(),
-            labels: [("tier".to_owned(), "web*".to_owned())].into_iter().collect(),
-        };
-        let labels = |v: &str| [("tier".to_owned(), v.to_owned())].into_iter().collect();
-        assert!(selector.takes("shop", &labels("web-1")));
-        assert!(!selector.takes("shop", &labels("db")) && !selector.takes("other", &labels("web")));
-        assert!(!selector.takes("shop", &StringMap::new()));
-    }
 
     /// Validation E6 and G8.
     #[test]

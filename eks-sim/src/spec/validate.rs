@@ -1,6 +1,8 @@
 //! What a scenario must be beyond its types: sizes in order, names known, references that lead
 //! somewhere.
 
+mod nodes;
+
 use super::codes;
 use super::diagnostic::Reporter;
 use super::manifest::{self, Manifests};
@@ -170,6 +172,10 @@ fn cluster(scenario: &Scenario, c: &mut Checker<'_, '_>) {
     for (i, group) in cluster.node_groups.iter().enumerate() {
         node_group(group, &cluster.network.subnets, &format!("{at}.nodeGroups.{i}"), c);
     }
+    nodes::outside(scenario, c);
+    if let Some(spec) = &cluster.autoscaler.cluster_autoscaler {
+        nodes::cluster_autoscaler(spec, "spec.cluster.autoscaler.clusterAutoscaler", c);
+    }
     network(scenario, c);
 }
 
@@ -199,7 +205,9 @@ fn node_group(group: &NodeGroupSpec, subnets: &[SubnetSpec], at: &str, c: &mut C
         );
     }
     c.one_of(&format!("{at}.capacityType"), &group.capacity_type, &["ON_DEMAND", "SPOT"]);
-    c.one_of(&format!("{at}.amiFamily"), &group.ami_family, &["AL2023", "BOTTLEROCKET"]);
+    let images = ["AL2023", "BOTTLEROCKET", "AL2", "WINDOWS", "WINDOWS_TUNED"];
+    c.one_of(&format!("{at}.amiFamily"), &group.ami_family, &images);
+    c.one_of(&format!("{at}.kind"), &group.kind, &["managed", "self-managed"]);
     if group.instance_types.is_empty() {
         let message = "the node group has no instance type".to_owned();
         c.error(
@@ -232,10 +240,8 @@ fn node_group(group: &NodeGroupSpec, subnets: &[SubnetSpec], at: &str, c: &mut C
             c.error(codes::NO_SUCH_OBJECT, &format!("{at}.subnets.{i}"), message, help);
         }
     }
-    for (i, taint) in group.taints.iter().enumerate() {
-        let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-        c.one_of(&format!("{at}.taints.{i}.effect"), &taint.effect, &effects);
-    }
+    nodes::taints(&group.taints, &format!("{at}.taints"), c);
+    nodes::taints(&group.startup_taints, &format!("{at}.startupTaints"), c);
 }
 
 /// An IPv4 block as first address and prefix length, and the mend if it is none.

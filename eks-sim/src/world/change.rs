@@ -420,6 +420,8 @@ pub enum Change {
     RetirementDue(Id<Instance>),
     /// An Auto Scaling group chose an instance to go; its node is drained first.
     ScaleInChosen(Id<Instance>),
+    /// An Auto Scaling group replaces an instance to level its zones.
+    ZoneRebalance(Id<Instance>),
     /// The node of an instance is drained, or the time for that is over.
     DrainEnded(Id<Instance>),
     /// The user asks for an update of a node group, by a step of the scenario.

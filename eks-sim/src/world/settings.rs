@@ -72,6 +72,8 @@ pub struct Settings {
     pub instance_replace_delay: Span,
     /// `ec2.launch_bucket_depth` and the time for one more token, from `ec2.launch_bucket_refill`.
     pub launch_bucket: (u32, Span),
+    /// `ec2.zone_rebalance`: how often a group looks at its zones while they are not level.
+    pub zone_rebalance: Span,
     /// `ec2.warm_start`: from the activity to a running instance of a stopped warm pool.
     pub warm_start: Dist,
     /// `boot.warm`: from running to registered, out of a warm pool.
@@ -264,6 +266,7 @@ impl Settings {
                 u32::try_from(d.i64("ec2.launch_bucket_depth")).unwrap_or(u32::MAX),
                 Span::from_secs_f64(1.0 / d.f64("ec2.launch_bucket_refill").max(1e-3)),
             ),
+            zone_rebalance: d.span("ec2.zone_rebalance").max(Span::from_secs(1)),
             warm_start: dist(d, "ec2.warm_start")?,
             warm_boot: dist(d, "boot.warm")?,
             gpu_boot: dist(d, "boot.gpu_extra")?,
@@ -290,7 +293,7 @@ impl Settings {
                     1.0 / d.f64("quota.fargate_launch_rate").max(1e-3),
                 ),
                 retry: d.span("fargate.retry"),
-                minimum_bill: Span::from_secs(d.u64("price.fargate_minimum_bill")),
+                minimum_bill: d.span("price.fargate_minimum_bill"),
             },
             stockouts: None,
             spot_notice: d.span("karpenter.spot_notice"),

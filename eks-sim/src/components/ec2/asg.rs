@@ -4,7 +4,7 @@
 //! (allocation strategies), "default termination policy", "capacity rebalancing", "warm pools"; EKS
 //! user guide, managed node groups. Differences: how deep a spot pool is, EC2 alone knows; the
 //! strategies that look at capacity take the Spot Advisor's interruption rate for it. Zones are
-//! not levelled again after one comes back.
+//! levelled again when one comes back, one instance after the other.
 
 use super::{Event, Wanted, capacity, limits, start_instance, terminate, wake};
 use crate::catalog::CapacityType;
@@ -129,10 +129,7 @@ pub(super) fn launch(
 /// group first; of several subnets in a zone one at random, as Auto Scaling picks it.
 fn subnets_to_try(group: Id<GroupModel>, key: u64, cx: &Cx<'_>) -> Vec<Id<SubnetModel>> {
     let model = cx.model();
-    let mut counts: IdVec<Zone, u32> = model.zones.iter().map(|_| 0).collect();
-    for i in counted(group, cx) {
-        counts[cx.cloud().instances[i].zone] += 1;
-    }
+    let counts = by_zone(group, cx);
     let mut subnets: Vec<(u32, Id<Zone>, u64, Id<SubnetModel>)> = model.groups[group]
         .subnets
         .iter()
@@ -208,26 +205,62 @@ fn is_spot_next(group: Id<GroupModel>, cx: &Cx<'_>) -> bool {
     u64::from(on_demand) >= wanted
 }
 
+/// Instances that the group counts on, by zone.
+fn by_zone(group: Id<GroupModel>, cx: &Cx<'_>) -> IdVec<Zone, u32> {
+    let mut zones: IdVec<Zone, u32> = cx.model().zones.iter().map(|_| 0).collect();
+    for i in counted(group, cx) {
+        zones[cx.cloud().instances[i].zone] += 1;
+    }
+    zones
+}
+
 /// The default termination policy: the zone with the most instances, then the oldest version of
 /// the launch template, then the instance closest to its next full hour.
+fn next_to_go(group: Id<GroupModel>, cx: &Cx<'_>) -> Option<Id<Instance>> {
+    let zones = by_zone(group, cx);
+    let hour = Span::from_secs(3600).nanos();
+    counted(group, cx).max_by_key(|&i| {
+        let row = &cx.cloud().instances[i];
+        // One that does not run yet goes first.
+        let pending = row.state == InstanceState::Pending;
+        let into_hour = cx.now().since(row.running).nanos() % hour;
+        let version = core::cmp::Reverse(row.version);
+        (pending, zones[row.zone], version, into_hour, core::cmp::Reverse(i))
+    })
+}
+
 fn scale_in(group: Id<GroupModel>, count: usize, cx: &mut Cx<'_>) {
     for _ in 0..count {
-        let mut zones: IdVec<Zone, u32> = cx.model().zones.iter().map(|_| 0).collect();
-        for i in counted(group, cx) {
-            zones[cx.cloud().instances[i].zone] += 1;
-        }
-        let hour = Span::from_secs(3600).nanos();
-        let victim = counted(group, cx).max_by_key(|&i| {
-            let row = &cx.cloud().instances[i];
-            // One that does not run yet goes first.
-            let pending = row.state == InstanceState::Pending;
-            let into_hour = cx.now().since(row.running).nanos() % hour;
-            let version = core::cmp::Reverse(row.version);
-            (pending, zones[row.zone], version, into_hour, core::cmp::Reverse(i))
-        });
-        let Some(victim) = victim else { return };
+        let Some(victim) = next_to_go(group, cx) else { return };
         remove(victim, "scaled in", cx);
     }
+}
+
+/// Levels the zones: an instance of the fullest zone goes once one in the emptiest has come.
+pub(super) fn level(group: Id<GroupModel>, cx: &mut Cx<'_>) {
+    let model = cx.model();
+    let g = &model.groups[group];
+    if !g.is_managed() {
+        return;
+    }
+    let counts = by_zone(group, cx);
+    let usable = g.subnets.iter().map(|&s| model.subnets[s].zone);
+    let usable: Vec<u32> =
+        usable.filter(|&z| !cx.cloud().zone_down[z]).map(|z| counts[z]).collect();
+    let (Some(&least), Some(&most)) = (usable.iter().min(), usable.iter().max()) else { return };
+    let cloud = cx.cloud();
+    let busy = cloud.groups[group].instances.iter().any(|&i| cloud.instances[i].outgoing);
+    if most <= least + 1 {
+        return;
+    }
+    if !busy && let Some(victim) = next_to_go(group, cx) {
+        let row = &mut cx.cloud_mut().instances[victim];
+        row.outgoing = true;
+        row.end_reason = "its zone had too many of the group";
+        cx.emit(Change::ZoneRebalance(victim));
+        reconcile(group, cx);
+    }
+    cx.after(model.settings.zone_rebalance, wake(Event::Level(group)));
 }
 
 /// Takes an instance off its group: at once, or after the node has been drained.

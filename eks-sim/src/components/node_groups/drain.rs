@@ -14,6 +14,8 @@ pub(super) enum Why {
     Notice,
     /// A replacement is on its way; the drain waits until that is Ready.
     Rebalance,
+    /// Its zone has too many of the group; the drain waits for the replacement too.
+    Level,
     /// Its group shrinks.
     ScaleIn,
     /// An update replaces it; with `force`, pods that do not leave are deleted.
@@ -58,7 +60,7 @@ impl NodeGroups {
             }
             None => {
                 let mut drain = Drain { instance, why, state: State::Waiting, forced: false };
-                if why != Why::Rebalance {
+                if !matches!(why, Why::Rebalance | Why::Level) {
                     drain.start(cx);
                 }
                 self.drains.push(drain);
@@ -92,13 +94,15 @@ impl Drain {
     const fn reason(&self) -> Reason {
         match self.why {
             Why::Notice | Why::Rebalance => Reason::SpotInterruption,
-            Why::ScaleIn | Why::Update { .. } => Reason::Drained,
+            Why::Level | Why::ScaleIn | Why::Update { .. } => Reason::Drained,
         }
     }
 
     fn start(&mut self, cx: &mut Cx<'_>) {
         self.state = State::Evicting(cx.now());
-        let Some(node) = cx.cloud().instances[self.instance].node else { return };
+        let row = &cx.cloud().instances[self.instance];
+        let drains = cx.model().groups[row.group].scaling.drains;
+        let Some(node) = row.node.filter(|_| drains) else { return };
         // An update cordons a node only when it is empty; the taint keeps new pods off till then.
         if !matches!(self.why, Why::Update { .. }) {
             cordon(node, cx);
@@ -121,6 +125,10 @@ impl Drain {
             State::Waiting => {
                 if is_level(group, cx) {
                     self.start(cx);
+                    if !cx.model().groups[group].scaling.drains {
+                        // Nothing drains the group's nodes: the instance just ends.
+                        self.state = State::TimedOut;
+                    }
                 }
             }
             State::Evicting(since) => {
@@ -140,7 +148,7 @@ impl Drain {
             (Why::Update { .. }, State::Empty(since)) if cx.now() >= since + times.cordon_wait => {
                 cx.emit(Change::DrainEnded(self.instance));
             }
-            (Why::Rebalance | Why::ScaleIn, State::Empty(_) | State::TimedOut) => {
+            (Why::Rebalance | Why::Level | Why::ScaleIn, State::Empty(_) | State::TimedOut) => {
                 cx.emit(Change::DrainEnded(self.instance));
                 return false;
             }
@@ -161,7 +169,7 @@ impl Drain {
                 }
             }
             Why::Update { force: true } | Why::Notice => {}
-            Why::Update { force: false } | Why::Rebalance | Why::ScaleIn => {
+            Why::Update { force: false } | Why::Rebalance | Why::Level | Why::ScaleIn => {
                 self.state = State::TimedOut;
             }
         }

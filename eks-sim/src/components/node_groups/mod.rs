@@ -33,6 +33,8 @@ pub enum Event {
     SpotNotice(Id<Instance>),
     /// An Auto Scaling group chose an instance to go.
     ScaleIn(Id<Instance>),
+    /// An Auto Scaling group levels its zones.
+    Level(Id<Instance>),
     /// A step of the scenario updates a group.
     Update(u32),
     /// The service looks at its drains and updates.
@@ -72,6 +74,7 @@ impl NodeGroups {
                 }
             }
             Event::ScaleIn(i) => self.drain(i, Why::ScaleIn, cx),
+            Event::Level(i) => self.drain(i, Why::Level, cx),
             Event::Update(step) => self.begin_update(step, cx),
             Event::Look => self.look(cx),
             Event::Evict(pod) => self.evict_again(pod, cx),

@@ -34,6 +34,10 @@ pub(super) fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<Ev
             let message = "chosen by the group's termination policy".to_owned();
             row("ec2", "node", instance(i), "ScaleIn", message)
         }
+        Change::ZoneRebalance(i) => {
+            let message = "the group levels its zones".to_owned();
+            row("ec2", "node", instance(i), "ZoneRebalance", message)
+        }
         Change::DrainEnded(i) => {
             let left = w.cloud.instances[i].node.map_or(0, |n| {
                 let pods = w.api.nodes[n].pods.iter().filter_map(|&p| w.api.pods.get(p));

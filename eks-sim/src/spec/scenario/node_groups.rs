@@ -178,6 +178,45 @@ pub struct FargateSelectorSpec {
     pub labels: BTreeMap<String, String>,
 }
 
+impl FargateSelectorSpec {
+    /// Whether it takes a pod.
+    #[must_use]
+    pub fn takes(&self, namespace: &str, labels: &crate::k8s::StringMap) -> bool {
+        wildcard(&self.namespace, namespace)
+            && self
+                .labels
+                .iter()
+                .all(|(key, value)| labels.get(key).is_some_and(|v| wildcard(value, v)))
+    }
+}
+
+/// `*` stands for any text, `?` for one character.
+fn wildcard(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((at, from)) = star else { return false };
+                p = at + 1;
+                t = from + 1;
+                star = Some((at, from + 1));
+            }
+        }
+    }
+    pattern[p..].iter().all(|&c| c == '*')
+}
+
 /// Machines outside AWS that join the cluster as hybrid nodes: they are there from the start, and
 /// AWS takes a fee for their vCPUs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -203,4 +242,36 @@ pub struct HybridNodesSpec {
     /// Node taints.
     #[serde(default)]
     pub taints: Vec<TaintSpec>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::k8s::StringMap;
+
+    #[test]
+    fn selectors_take_wildcards() {
+        for (pattern, text, expected) in [
+            ("*", "shop", true),
+            ("prod*", "prod-eu", true),
+            ("prod*", "preprod", false),
+            ("team-?", "team-a", true),
+            ("team-?", "team-", false),
+            ("*-a*b", "x-aab", true),
+            ("", "", true),
+            ("a", "", false),
+        ] {
+            assert_eq!(wildcard(pattern, text), expected, "{pattern} {text}");
+        }
+        let selector = FargateSelectorSpec {
+            namespace: "shop".to_owned(),
+            labels: [("tier".to_owned(), "web*".to_owned())].into_iter().collect(),
+        };
+        let labels = |v: &str| -> StringMap {
+            [("tier".to_owned(), v.to_owned())].into_iter().collect()
+        };
+        assert!(selector.takes("shop", &labels("web-1")));
+        assert!(!selector.takes("shop", &labels("db")) && !selector.takes("other", &labels("web")));
+        assert!(!selector.takes("shop", &StringMap::new()));
+    }
 }

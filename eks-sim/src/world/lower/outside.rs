@@ -4,8 +4,10 @@ use super::Errors;
 use crate::catalog::{Architecture, CapacityType, Region, foreign_machine, kube_reserved_cpu};
 use crate::catalog::{Defaults, kube_reserved_memory};
 use crate::k8s::{self, ResourceList};
-use crate::policy::fargate::{self, COMPUTE_TYPE, PROFILE_LABEL, Selector};
-use crate::spec::scenario::{ClusterSpec, FargateProfileSpec, HybridNodesSpec};
+use crate::policy::fargate::{self, COMPUTE_TYPE, PROFILE_LABEL};
+use crate::spec::scenario::{
+    ClusterSpec, FargateProfileSpec, FargateSelectorSpec, HybridNodesSpec,
+};
 use crate::units::{Bytes, Dist, Id, MilliCpu, MoneyRate, Quantity, Span};
 use crate::world::model::{
     FargateModel, GroupKind, GroupModel, GroupType, Model, ScalingModel, SubnetModel, Template,
@@ -202,11 +204,7 @@ pub(super) fn fargate_profiles(
         let name = format!("fargate-{}", profile.name);
         let group = group(name, GroupKind::Fargate, Vec::new(), 0, subnets);
         let id = add(group, &path, model, errors);
-        let selectors = profile.selectors.iter().map(|s| Selector {
-            namespace: s.namespace.clone(),
-            labels: s.labels.clone().into_iter().collect(),
-        });
-        ready.push((profile.name.clone(), id, selectors.collect::<Vec<_>>()));
+        ready.push((profile.name.as_str(), id, profile.selectors.as_slice()));
     }
     let templates: Vec<Id<Template>> = model.templates.ids().collect();
     for id in templates {
@@ -239,10 +237,13 @@ fn subnets_of(
     Some(found)
 }
 
+/// Name, micro-VMs and selectors of a profile.
+type Profile<'a> = (&'a str, Id<GroupModel>, &'a [FargateSelectorSpec]);
+
 /// Gives a template to the profile that takes its pods.
 fn place(
     id: Id<Template>,
-    profiles: &[(String, Id<GroupModel>, Vec<Selector>)],
+    profiles: &[Profile<'_>],
     region: Region,
     model: &mut Model,
     errors: &mut Errors,
@@ -253,7 +254,7 @@ fn place(
     }
     let labels = &t.object.metadata.labels;
     let named = labels.get(PROFILE_LABEL);
-    let takes = |(name, _, selectors): &&(String, Id<GroupModel>, Vec<Selector>)| {
+    let takes = |(name, _, selectors): &&Profile<'_>| {
         named.is_none_or(|n| n == name) && selectors.iter().any(|s| s.takes(&t.namespace, labels))
     };
     let Some((_, group, _)) = profiles.iter().find(takes) else { return };

@@ -116,7 +116,16 @@ fn node_type(node: &TraceNode) -> GroupType {
         rate: MoneyRate::ZERO,
         fee: MoneyRate::ZERO,
         interruption_per_hour: 0.0,
-        node: k8s::Node { status, ..k8s::Node::default() },
+        node: k8s::Node {
+            metadata: ObjectMeta {
+                labels: [("kubernetes.io/os", "linux"), ("kubernetes.io/arch", "amd64")]
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .into(),
+                ..ObjectMeta::default()
+            },
+            status,
+            ..k8s::Node::default()
+        },
         allocatable_cpu: node.cpu,
         allocatable_memory: node.memory,
         max_pods: NODE_PODS,
