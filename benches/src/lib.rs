@@ -1,1 +1,2 @@
 //! Shared workload generators of the benchmarks.
+pub mod ca_scaleup;

@@ -101,14 +101,14 @@ pub const METRICS: &[MetricDef] = &[
         "s",
         Lower,
         DISTRIBUTION,
-        "created to bound, over pods that were bound; a pod still unbound at the end counts with its age"
+        "created to bound, over pods that were bound; a pod still unbound at the end counts with its age; pods of negative priority (which hold room for others) are left out"
     ),
     metric!(
         "pod_startup_seconds",
         "s",
         Lower,
         DISTRIBUTION,
-        "created to first Ready, over pods that became Ready; a pod that waits at the end counts with its age"
+        "created to first Ready, over pods that became Ready; a pod that waits at the end counts with its age; pods of negative priority are left out"
     ),
     metric!("pod_restarts", "restarts", Lower, &[], "container restarts"),
     metric!("pod_evictions", "pods", Lower, &[], "pods evicted by drains and taints"),

@@ -136,7 +136,7 @@ impl Collector {
             values.insert(name.to_owned(), value);
         };
         let used = self.services.cpu_used(end);
-        self.pods.finish(end, world, &mut put);
+        self.pods.finish(end, world, model, &mut put);
         self.services.finish(end, world, &mut put);
         let subnets = self.network.finish(end, world, model, &mut put);
         let monthly = if hours > 0.0 { 730.0 / hours } else { 0.0 };
