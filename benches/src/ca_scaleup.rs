@@ -25,8 +25,16 @@ pub struct Loop {
 }
 
 const TYPES: [&str; 10] = [
-    "m6i.large", "m6i.xlarge", "m6i.2xlarge", "c6i.large", "c6i.xlarge", "c6i.2xlarge", "r6i.large",
-    "r6i.xlarge", "m5.large", "m5.2xlarge",
+    "m6i.large",
+    "m6i.xlarge",
+    "m6i.2xlarge",
+    "c6i.large",
+    "c6i.xlarge",
+    "c6i.2xlarge",
+    "r6i.large",
+    "r6i.xlarge",
+    "m5.large",
+    "m5.2xlarge",
 ];
 
 /// CPU time of this process in seconds.
@@ -38,6 +46,7 @@ fn cpu_seconds() -> f64 {
 
 fn scenario(groups: usize) -> String {
     let mut text = "apiVersion: eks-sim/v1\nkind: Scenario\nmetadata: {name: ca-scaleup}\nspec:\n  duration: 5m\n  \
+                    constants: {controller_manager.client_qps: 10000, controller_manager.client_burst: 10000}\n  \
                     cluster:\n    controlPlane: {tier: 8xl}\n    addons: []\n    network: {vpcCidr: 10.0.0.0/16}\n    \
                     autoscaler:\n      clusterAutoscaler: {frequentLoopsEnabled: false, newPodScaleUpDelay: 120s}\n    \
                     nodeGroups:\n"
@@ -90,7 +99,8 @@ pub fn run(pods: usize, groups: usize) -> Loop {
     let loaded = spec::load_scenario_text("bench.yaml", &scenario(groups), Path::new("."), &[])
         .unwrap_or_else(|d| panic!("{}", d.render()));
     let (mut sources, mut found) = (Sources::default(), Diagnostics::default());
-    let objects = manifest::load_text("bench-pods.yaml", &manifests(pods), &mut sources, &mut found);
+    let objects =
+        manifest::load_text("bench-pods.yaml", &manifests(pods), &mut sources, &mut found);
     let (model, errors) = lower::build(&loaded.scenario, &objects, Path::new("."));
     let model = Arc::new(model.unwrap_or_else(|| panic!("{errors:?}")));
     let mut sim = Sim::new(model, 0);

@@ -20,8 +20,8 @@ mod regions;
 
 pub use constants::{Constant, ConstantError, ConstantValue, Constants, Status, constants};
 pub use defaults::{Defaults, OverrideError, Overrides};
-pub use foreign::foreign_machine;
 pub use eks::{EksVersion, FargateSize, eks_version, eks_versions, fargate_fit, fargate_sizes};
+pub use foreign::foreign_machine;
 pub use instance_types::{
     Accelerators, Architecture, Catalog, CatalogError, EbsLimitType, EbsLimits, FOREIGN_MACHINE,
     Hypervisor, InstanceType, InterfaceLimits, KarpenterReference, LocalDisks,

@@ -222,10 +222,9 @@ fn next_strike(number: u32, entity: u16, before: u32, cx: &mut Cx<'_>) {
         RandomFault::Zone => Stream::ZoneOutage,
         RandomFault::Etcd => Stream::EtcdFailure,
         RandomFault::ApiServer => Stream::ApiServerFailure,
-        RandomFault::Node
-        | RandomFault::Retirement
-        | RandomFault::Spot
-        | RandomFault::Stockout => return,
+        RandomFault::Node | RandomFault::Retirement | RandomFault::Spot | RandomFault::Stockout => {
+            return;
+        }
     };
     let key = engine::draws::key(&[u64::from(number), u64::from(entity), u64::from(before)]);
     let wait = exponential(*mean, cx.draw(stream, key));

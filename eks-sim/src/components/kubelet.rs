@@ -215,7 +215,8 @@ fn pull(
 ) -> SimTime {
     let model = cx.model();
     let settings = &model.settings;
-    let rate = if is_fargate(node, cx) { settings.fargate.pull_rate } else { settings.image_pull_rate };
+    let rate =
+        if is_fargate(node, cx) { settings.fargate.pull_rate } else { settings.image_pull_rate };
     let mut at = from;
     for &(image, always) in &model.templates[template].images {
         let there = cx.machines().machines.get(node).and_then(|m| m.images.get(&image)).copied();

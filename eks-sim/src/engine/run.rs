@@ -7,10 +7,10 @@ use super::draws::Draws;
 use super::event::Event;
 use super::watch::fan_out;
 use crate::components::{
-    cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2,
-    fargate::Fargate, faults::Faults, hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets,
-    node_groups::NodeGroups, node_lifecycle::NodeLifecycle, scheduler::Scheduler, traffic::Traffic, user::User, volumes::Volumes, vpa::Vpa,
-    vpc_cni::VpcCni, workloads::Workloads,
+    cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, fargate::Fargate,
+    faults::Faults, hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets,
+    node_groups::NodeGroups, node_lifecycle::NodeLifecycle, scheduler::Scheduler, traffic::Traffic,
+    user::User, volumes::Volumes, vpa::Vpa, vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
 use crate::units::SimTime;

@@ -56,7 +56,8 @@ fn fan_out_groups(
         }
         Change::PodReady(p) => {
             let Some(pod) = world.api.pods.get(p) else { return };
-            if let Some(n) = pod.node.filter(|&n| model.templates[pod.template].daemon && startup(n))
+            if let Some(n) =
+                pod.node.filter(|&n| model.templates[pod.template].daemon && startup(n))
             {
                 push(watch, group(G::NodeChanged(n)));
             }
@@ -419,15 +420,13 @@ fn refused(
             }
             _ => push(retry, Event::Workloads(workloads::Event::DeleteFailed(pod))),
         },
-        Request::EvictPod { pod, .. } => {
-            match client {
-                Client::User => push(retry, Event::User(user::Event::Evict(pod))),
-                Client::NodeGroup => {
-                    push(retry, Event::NodeGroups(node_groups::Event::Evict(pod)));
-                }
-                _ => {}
+        Request::EvictPod { pod, .. } => match client {
+            Client::User => push(retry, Event::User(user::Event::Evict(pod))),
+            Client::NodeGroup => {
+                push(retry, Event::NodeGroups(node_groups::Event::Evict(pod)));
             }
-        }
+            _ => {}
+        },
         Request::RemovePod { pod } => match client {
             Client::NodeLifecycle => {
                 push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryPod(pod)));

@@ -83,7 +83,8 @@ fn r1_to_r3_hold_with_default_parameters() {
         let launch: Vec<f64> = (0..REPLICATIONS)
             .filter_map(|r| {
                 let (sim, log) = run(&launches, r);
-                let asked = log.first(|c| matches!(c, Change::InstanceRequested(i) if i.raw() == 1))?;
+                let asked =
+                    log.first(|c| matches!(c, Change::InstanceRequested(i) if i.raw() == 1))?;
                 Some(ready(&sim, &log)?.since(asked).secs_f64())
             })
             .collect();

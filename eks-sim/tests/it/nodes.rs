@@ -170,9 +170,7 @@ fn a_spot_notice_drains_managed_nodes() {
         let noticed = log.first(|c| matches!(c, Change::SpotNotice(_))).unwrap();
         assert_eq!(noticed, SimTime::from_secs(300));
         assert_eq!(log.count(|c| matches!(c, Change::SpotNotice(_))), 2, "half of four");
-        let evicted = log.first(|c| {
-            matches!(c, Change::PodDeleting(_, Reason::SpotInterruption))
-        });
+        let evicted = log.first(|c| matches!(c, Change::PodDeleting(_, Reason::SpotInterruption)));
         assert_eq!(evicted.is_some(), drains, "{more}");
         if let Some(at) = evicted {
             assert!(at.since(noticed).secs_f64() < 5.0, "{more}");
@@ -244,8 +242,7 @@ fn allocation_strategies() {
     assert_eq!(bought.keys().copied().collect::<Vec<_>>(), [("m5.large", false)]);
     let (bought, _) = case("");
     assert_eq!(bought.keys().copied().collect::<Vec<_>>(), [("c5.large", false)], "lowest price");
-    let (_, on_demand) =
-        case("onDemandBaseCapacity: 2, onDemandPercentageAboveBaseCapacity: 50");
+    let (_, on_demand) = case("onDemandBaseCapacity: 2, onDemandPercentageAboveBaseCapacity: 50");
     assert_eq!(on_demand, 2 + 4, "two, and half of the eight above");
     let spot = "onDemandPercentageAboveBaseCapacity: 0, spotAllocationStrategy";
     let (bought, on_demand) = case(&format!("{spot}: lowest-price, spotInstancePools: 2"));
@@ -268,9 +265,13 @@ fn stock_outs_of_a_group() {
     };
     let pods = deployment("web", 1, "{cpu: 1}", "");
     let (sim, log) = run(&text(&spec("[m5.large, m5a.large]", ""), &pods).model(), 0);
-    assert_eq!(live(&sim, 0).iter().map(|&i| type_name(&sim, i)).collect::<Vec<_>>(), ["m5a.large"]);
+    assert_eq!(
+        live(&sim, 0).iter().map(|&i| type_name(&sim, i)).collect::<Vec<_>>(),
+        ["m5a.large"]
+    );
     assert_eq!(log.count(|c| matches!(c, Change::LaunchRefused(..))), 0);
-    let second = "    - {name: b, instanceTypes: [c5.large], minSize: 0, maxSize: 5, desiredSize: 0}\n";
+    let second =
+        "    - {name: b, instanceTypes: [c5.large], minSize: 0, maxSize: 5, desiredSize: 0}\n";
     let (sim, log) = run(&text(&spec("[m5.large]", second), &pods).model(), 0);
     let refused = |c: &Change| {
         matches!(c, Change::LaunchRefused(_, LaunchFailure::InsufficientInstanceCapacity))
@@ -358,9 +359,8 @@ fn an_update_replaces_every_node() {
     let ended = log.first(|c| matches!(c, Change::NodeGroupUpdateEnded(..))).unwrap();
     let minutes = ended.since(began).secs_f64() / 60.0;
     assert!((5.0..40.0).contains(&minutes), "{minutes} min");
-    let tainted = |c: &Change| {
-        matches!(c, Change::NodeTainted(_, SystemTaint::NodeGroupUnschedulable, true))
-    };
+    let tainted =
+        |c: &Change| matches!(c, Change::NodeTainted(_, SystemTaint::NodeGroupUnschedulable, true));
     assert_eq!(log.count(tainted), 6);
 }
 
@@ -439,7 +439,8 @@ fn d3_scan_interval() {
         (0..300)
             .map(|r| {
                 let (_, log) = run(&model, r);
-                let ready = log.first(|c| matches!(c, Change::NodeConditionChanged(n) if n.raw() == 1));
+                let ready =
+                    log.first(|c| matches!(c, Change::NodeConditionChanged(n) if n.raw() == 1));
                 ready.unwrap().since(SimTime::from_secs(180)).secs_f64()
             })
             .collect()
@@ -494,7 +495,8 @@ fn overprovisioning_pods() {
             + &deployment("pause", 1, "{cpu: 1500m}", "      priorityClassName: pause\n");
         let (sim, log) = run(&text(spec, &pods).model(), 0);
         assert_eq!(live(&sim, 0).len(), nodes, "priority {priority}");
-        let preempted = log.first(|c| matches!(c, Change::PodDeleting(_, Reason::Preempted))).unwrap();
+        let preempted =
+            log.first(|c| matches!(c, Change::PodDeleting(_, Reason::Preempted))).unwrap();
         let after = preempted.since(SimTime::from_secs(300)).secs_f64();
         assert!(after < 3.0, "the real pod waits for no node: {after} s");
     }
@@ -556,7 +558,10 @@ fn hybrid_nodes_have_a_fee() {
     assert_eq!(sim.world().api.live_nodes.len(), 3);
     let fee = model.groups[Id::new(0)].types[0].rate.usd_per_hour();
     assert!((fee - 16.0 * 0.02).abs() < 1e-9, "{fee}");
-    assert_eq!(log.count(|c| matches!(c, Change::SubnetChanged(_) | Change::SubnetExhausted(_))), 0);
+    assert_eq!(
+        log.count(|c| matches!(c, Change::SubnetChanged(_) | Change::SubnetExhausted(_))),
+        0
+    );
     let model = sim.model();
     let web = |p: &eks_sim::world::Pod| model.templates[p.template].namespace == "default";
     assert_eq!(sim.world().api.pods.iter().filter(|(_, p)| web(p) && p.is_ready()).count(), 6);
@@ -617,9 +622,12 @@ fn startup_taints_go() {
         .unwrap();
     assert!(gone > ready);
     let model = sim.model();
-    let web = sim.world().api.pods.iter().find(|(_, p)| {
-        model.templates[p.template].namespace == "default"
-    });
+    let web = sim
+        .world()
+        .api
+        .pods
+        .iter()
+        .find(|(_, p)| model.templates[p.template].namespace == "default");
     assert!(web.is_some_and(|(_, p)| p.is_ready() && p.node.is_some()));
 }
 
@@ -649,8 +657,14 @@ fn wrong_groups_are_refused() {
     for (more, word) in [
         (", kind: magic}\n", "`spec.cluster.nodeGroups.0.kind` cannot be `magic`"),
         (", mixedInstances: {}}\n", "no mixed instances policy of its own"),
-        (", kind: self-managed, mixedInstances: {spotAllocationStrategy: best, onDemandPercentageAboveBaseCapacity: 0}}\n", "no strategy for spot"),
-        (", updateConfig: {maxUnavailable: 2, maxUnavailablePercentage: 10}}\n", "exclude each other"),
+        (
+            ", kind: self-managed, mixedInstances: {spotAllocationStrategy: best, onDemandPercentageAboveBaseCapacity: 0}}\n",
+            "no strategy for spot",
+        ),
+        (
+            ", updateConfig: {maxUnavailable: 2, maxUnavailablePercentage: 10}}\n",
+            "exclude each other",
+        ),
         (", updateConfig: {maxUnavailable: 0}}\n", "out of range"),
         (", updateConfig: {updateStrategy: FAST}}\n", "no strategy of an update"),
         (", capacityType: SPOT, warmPool: {minSize: 1}}\n", "has no warm pool"),
@@ -658,14 +672,29 @@ fn wrong_groups_are_refused() {
         (", amiFamily: WINDOWS, instanceTypes: [m6g.large]}\n", "twice"),
         ("}\n    vcpuQuotas: {standrad: 8}\n", "standrad"),
         ("}\n    fargateProfiles: [{name: x, selectors: []}]\n", "no selector"),
-        ("}\n    fargateProfiles: [{name: x, selectors: [{namespace: a}], subnets: [z]}]\n", "there is no subnet `z`"),
-        ("}\n    hybridNodes: [{name: r, count: 1, vcpu: 0, memory: 1Gi}]\n", "at least one processor"),
+        (
+            "}\n    fargateProfiles: [{name: x, selectors: [{namespace: a}], subnets: [z]}]\n",
+            "there is no subnet `z`",
+        ),
+        (
+            "}\n    hybridNodes: [{name: r, count: 1, vcpu: 0, memory: 1Gi}]\n",
+            "at least one processor",
+        ),
         ("}\n    autoscaler: {clusterAutoscaler: {expander: price}}\n", "needs a price model"),
-        ("}\n    autoscaler: {clusterAutoscaler: {expander: 'priority,best'}}\n", "cannot be `best`"),
+        (
+            "}\n    autoscaler: {clusterAutoscaler: {expander: 'priority,best'}}\n",
+            "cannot be `best`",
+        ),
         ("}\n    autoscaler: {clusterAutoscaler: {coresTotal: '9'}}\n", "is no range"),
-        ("}\n    autoscaler: {clusterAutoscaler: {scaleDownUtilizationThreshold: 50}}\n", "cannot be 50"),
+        (
+            "}\n    autoscaler: {clusterAutoscaler: {scaleDownUtilizationThreshold: 50}}\n",
+            "cannot be 50",
+        ),
         ("}\n    autoscaler: {clusterAutoscaler: {priorities: {high: [a]}}}\n", "is no priority"),
-        ("}\n  changes: [{at: 1m, nodeGroupUpdate: {nodeGroup: b}}]\n", "there is no node group `b`"),
+        (
+            "}\n  changes: [{at: 1m, nodeGroupUpdate: {nodeGroup: b}}]\n",
+            "there is no node group `b`",
+        ),
         ("}\n  changes: [{at: 1m, nodeGroupUpdate: {nodeGroup: a}, drain: {}}]\n", "needs one of"),
         ("}\n  faults: [{at: 1m, spotReclaim: {share: 200%}}]\n", "share"),
         ("}\n  faults: [{at: 1m, spotReclaim: {instanceTypes: [m5.huge]}}]\n", "no instance type"),

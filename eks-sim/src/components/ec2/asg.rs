@@ -189,8 +189,7 @@ fn types_to_try(group: Id<GroupModel>, zone: Id<Zone>, cx: &Cx<'_>) -> Vec<u32> 
 fn is_spot_next(group: Id<GroupModel>, cx: &Cx<'_>) -> bool {
     let g = &cx.model().groups[group];
     let is_spot = |i: usize| g.types[i].capacity == CapacityType::Spot;
-    let (any_spot, any_other) =
-        ((0..g.types.len()).any(is_spot), !(0..g.types.len()).all(is_spot));
+    let (any_spot, any_other) = ((0..g.types.len()).any(is_spot), !(0..g.types.len()).all(is_spot));
     if !any_spot || !any_other {
         return any_spot;
     }

@@ -135,12 +135,7 @@ fn started(node: Id<Node>, cx: &mut Cx<'_>) {
 fn runs_on(spec: &crate::k8s::PodSpec, row: &Node) -> bool {
     let repels = |t: &crate::k8s::Taint| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute");
     let startup = row.startup_taints.iter();
-    let tolerated = row
-        .object
-        .spec
-        .taints
-        .iter()
-        .chain(startup)
-        .all(|t| !repels(t) || fit::tolerates(spec, t));
+    let tolerated =
+        row.object.spec.taints.iter().chain(startup).all(|t| !repels(t) || fit::tolerates(spec, t));
     tolerated && fit::matches_node(spec, &row.object)
 }

@@ -151,7 +151,8 @@ impl Update {
         let mut busy = mine.len() as u32;
         if self.minimal {
             // Nodes being drained are Ready as yet; what is missing has gone already.
-            let missing = cx.cloud().groups[self.group].desired.saturating_sub(self.ready(false, cx));
+            let missing =
+                cx.cloud().groups[self.group].desired.saturating_sub(self.ready(false, cx));
             busy = busy.saturating_add(missing);
         }
         let mut waiting: Vec<(u64, Id<Instance>)> = old

@@ -44,7 +44,8 @@ impl Reasons {
             }
             Change::FargateRefused(p) => {
                 let pod = view.world.api.pods.get(p);
-                let fargate = pod.and_then(|pod| view.model.templates[pod.template].fargate.as_ref());
+                let fargate =
+                    pod.and_then(|pod| view.model.templates[pod.template].fargate.as_ref());
                 let text = fargate.and_then(|f| f.refusal.clone()).unwrap_or_default();
                 self.waits(p, vec![("fargate-scheduler", text)], now);
             }

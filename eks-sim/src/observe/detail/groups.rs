@@ -54,15 +54,20 @@ pub(super) fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<Ev
             let message = if force { "force" } else { "" }.to_owned();
             row("user", "nodegroup", m.groups[group].name.clone(), "UpdateNodegroup", message)
         }
-        Change::NodeGroupUpdateBegan(g) => {
-            row("eks-node-group", "nodegroup", m.groups[g].name.clone(), "UpdateBegan", String::new())
-        }
+        Change::NodeGroupUpdateBegan(g) => row(
+            "eks-node-group",
+            "nodegroup",
+            m.groups[g].name.clone(),
+            "UpdateBegan",
+            String::new(),
+        ),
         Change::NodeGroupUpdateEnded(g, well) => {
             let reason = if well { "UpdateSucceeded" } else { "UpdateFailed" };
             let message = if well {
                 String::new()
             } else {
-                "PodEvictionFailure, NodeCreationFailure, or another update was under way".to_owned()
+                "PodEvictionFailure, NodeCreationFailure, or another update was under way"
+                    .to_owned()
             };
             row("eks-node-group", "nodegroup", m.groups[g].name.clone(), reason, message)
         }

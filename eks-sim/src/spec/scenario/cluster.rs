@@ -1,8 +1,6 @@
 //! The cluster: control plane, network, node groups, autoscaler, add-ons.
 
-use super::{
-    ClusterAutoscalerSpec, FargateProfileSpec, HybridNodesSpec, NodeGroupSpec,
-};
+use super::{ClusterAutoscalerSpec, FargateProfileSpec, HybridNodesSpec, NodeGroupSpec};
 use crate::units::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

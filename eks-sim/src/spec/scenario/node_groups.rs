@@ -267,9 +267,8 @@ mod tests {
             namespace: "shop".to_owned(),
             labels: [("tier".to_owned(), "web*".to_owned())].into_iter().collect(),
         };
-        let labels = |v: &str| -> StringMap {
-            [("tier".to_owned(), v.to_owned())].into_iter().collect()
-        };
+        let labels =
+            |v: &str| -> StringMap { [("tier".to_owned(), v.to_owned())].into_iter().collect() };
         assert!(selector.takes("shop", &labels("web-1")));
         assert!(!selector.takes("shop", &labels("db")) && !selector.takes("other", &labels("web")));
         assert!(!selector.takes("shop", &StringMap::new()));

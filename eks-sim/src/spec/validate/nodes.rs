@@ -31,11 +31,7 @@ pub(super) fn outside(scenario: &Scenario, c: &mut Checker<'_, '_>) {
             c.error(codes::MISSING_FIELD, &path, message, help);
         }
     }
-    unique(
-        c,
-        "spec.cluster.hybridNodes",
-        cluster.hybrid_nodes.iter().map(|h| h.name.as_str()),
-    );
+    unique(c, "spec.cluster.hybridNodes", cluster.hybrid_nodes.iter().map(|h| h.name.as_str()));
     for (i, h) in cluster.hybrid_nodes.iter().enumerate() {
         let at = format!("{at}.hybridNodes.{i}");
         name(&h.name, "set of hybrid nodes", &format!("{at}.name"), c);
@@ -61,11 +57,7 @@ fn name(name: &str, what: &str, path: &str, c: &mut Checker<'_, '_>) {
 }
 
 /// Flags that have a form or a range.
-pub(super) fn cluster_autoscaler(
-    spec: &ClusterAutoscalerSpec,
-    at: &str,
-    c: &mut Checker<'_, '_>,
-) {
+pub(super) fn cluster_autoscaler(spec: &ClusterAutoscalerSpec, at: &str, c: &mut Checker<'_, '_>) {
     for expander in spec.expander.split(',').map(str::trim) {
         let path = format!("{at}.expander");
         if expander == "price" {

@@ -10,9 +10,7 @@ use crate::k8s::{self, ResourceList};
 use crate::policy::vpc_cni::Cidr;
 use crate::spec::scenario::{ClusterSpec, NodeGroupSpec};
 use crate::units::{Bytes, Dist, Id, Money, MoneyRate, Quantity};
-use crate::world::model::{
-    ControlPlaneModel, GroupModel, GroupType, Model, SubnetModel, Zone,
-};
+use crate::world::model::{ControlPlaneModel, GroupModel, GroupType, Model, SubnetModel, Zone};
 
 /// Hours that a monthly price is spread over.
 const MONTH_HOURS: f64 = 730.0;

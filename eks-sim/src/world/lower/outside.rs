@@ -87,7 +87,10 @@ fn hybrid(
     if h.vcpu == 0 || h.vcpu > 1024 || usable_memory <= Bytes::ZERO || h.count > 100_000 {
         errors.error(
             path,
-            format!("{} machines of {} vCPU and {} leave nothing for pods", h.count, h.vcpu, h.memory),
+            format!(
+                "{} machines of {} vCPU and {} leave nothing for pods",
+                h.count, h.vcpu, h.memory
+            ),
             "write for example `{name: rack, count: 3, vcpu: 16, memory: 64Gi}`",
         );
         return None;
@@ -101,7 +104,13 @@ fn hybrid(
         rate: MoneyRate::from_usd_per_hour(fee * f64::from(h.vcpu)),
         fee: MoneyRate::ZERO,
         interruption_per_hour: 0.0,
-        node: node(labels, super::node_groups::taints(&h.taints), [cpu, usable_cpu], [memory, usable_memory], pods),
+        node: node(
+            labels,
+            super::node_groups::taints(&h.taints),
+            [cpu, usable_cpu],
+            [memory, usable_memory],
+            pods,
+        ),
         startup_taints: Vec::new(),
         allocatable_cpu: usable_cpu,
         allocatable_memory: usable_memory,
@@ -268,8 +277,7 @@ fn place(
         );
         return;
     }
-    let claims: Vec<&str> =
-        t.claims.iter().filter(|c| c.zonal).map(|c| c.name.as_str()).collect();
+    let claims: Vec<&str> = t.claims.iter().filter(|c| c.zonal).map(|c| c.name.as_str()).collect();
     let overhead = model.defaults.bytes("fargate.memory_overhead");
     let size = fargate::size(t.request_cpu, t.request_memory, overhead);
     let refusal = fargate::refusal(&t.object.spec, &claims).or_else(|| {

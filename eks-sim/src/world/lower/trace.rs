@@ -9,8 +9,7 @@ use crate::spec::scenario::Scenario;
 use crate::units::{Bytes, Dist, Id, MilliCpu, MoneyRate, Quantity, SimTime, Span};
 use crate::world::model::{
     GroupKind, GroupModel, GroupType, Model, ScalingModel, TraceModel, TraceNode, TracePod,
-    WorkloadKind,
-    WorkloadModel,
+    WorkloadKind, WorkloadModel,
 };
 use rustc_hash::FxHashMap;
 use std::path::Path;
