@@ -65,11 +65,11 @@ SHIPPED = {
         "lines": [("pause pods", [("base", "none")] + [(f"headroom-{n}", str(n)) for n in (1, 2, 4, 6, 8)])],
     }),
     "fargate-or-nodes": (["nodes-8"] + [f"{w}-{n}" for n in (1, 2, 4, 16, 32, 64) for w in ("fargate", "nodes")], [
-        ("pods_ready", "pods that became Ready"), ("nodes_mean", "nodes or micro-VMs, mean"),
+        ("nodes_mean", "nodes or micro-VMs, mean"),
         ("cpu_requested_ratio", "CPU requested of allocatable"), ("cost_usd_per_month", "cost a month"),
     ], {
         "file": "break-even", "y": "cost_usd_per_month",
-        "title": "Fargate or nodes", "xlabel": "pods of 250m CPU and 512Mi", "ylabel": "cost a month in USD",
+        "title": "Fargate or nodes", "xlabel": "pods of 300m CPU and 512Mi", "ylabel": "cost a month in USD",
         "lines": [
             ("Fargate", [("base" if n == 8 else f"fargate-{n}", n) for n in (1, 2, 4, 8, 16, 32, 64)]),
             ("nodes", [(f"nodes-{n}", n) for n in (1, 2, 4, 8, 16, 32, 64)]),

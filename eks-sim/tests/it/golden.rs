@@ -25,6 +25,10 @@ const SHIPPED: &[Shipped] = &[
     Shipped { name: "ip-exhaustion", sets: &[] },
     Shipped { name: "batch-night", sets: &[("duration", "12h")] },
     Shipped { name: "karpenter-consolidation", sets: &[] },
+    Shipped { name: "spot-reclaim", sets: &[] },
+    Shipped { name: "overprovisioning", sets: &[] },
+    Shipped { name: "fargate-or-nodes", sets: &[] },
+    Shipped { name: "node-group-update", sets: &[] },
 ];
 const REPLICATIONS: u32 = 2;
 /// Warnings that shipped scenarios may have: scenario, code.
@@ -138,6 +142,10 @@ goldens![
     ip_exhaustion "ip-exhaustion",
     batch_night "batch-night",
     karpenter_consolidation "karpenter-consolidation",
+    spot_reclaim "spot-reclaim",
+    overprovisioning "overprovisioning",
+    fargate_or_nodes "fargate-or-nodes",
+    node_group_update "node-group-update",
 ];
 
 #[test]
