@@ -62,15 +62,15 @@ fn fan_out_groups(
                 push(watch, group(G::NodeChanged(n)));
             }
         }
-        Change::PodSucceeded(p) | Change::PodFailed(p) | Change::PodDeleted(p) => {
-            if is_fargate(p, world, model) {
-                push(watch, Event::Fargate(fargate::Event::PodGone(p)));
-            }
+        Change::PodSucceeded(p) | Change::PodFailed(p) | Change::PodDeleted(p)
+            if is_fargate(p, world, model) =>
+        {
+            push(watch, Event::Fargate(fargate::Event::PodGone(p)));
         }
-        Change::InstanceCrashed(i) => {
-            if model.groups[world.cloud.instances[i].group].kind == GroupKind::Fargate {
-                push(Span::ZERO, Event::Fargate(fargate::Event::Crashed(i)));
-            }
+        Change::InstanceCrashed(i)
+            if model.groups[world.cloud.instances[i].group].kind == GroupKind::Fargate =>
+        {
+            push(Span::ZERO, Event::Fargate(fargate::Event::Crashed(i)));
         }
         Change::NodeGroupUpdateBegan(g) => {
             push(Span::ZERO, Event::Ec2(ec2::Event::NewVersion(g)));

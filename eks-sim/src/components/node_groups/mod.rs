@@ -95,7 +95,8 @@ impl NodeGroups {
     }
 
     fn look_later(&mut self, cx: &mut Cx<'_>) {
-        if !self.looking && !(self.drains.is_empty() && self.updates.is_empty()) {
+        let idle = self.drains.is_empty() && self.updates.is_empty();
+        if !self.looking && !idle {
             self.looking = true;
             cx.after(cx.model().settings.node_group.poll, wake(Event::Look));
         }
