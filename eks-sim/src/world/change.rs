@@ -52,7 +52,7 @@ pub enum Client {
 
 impl Client {
     /// Number of clients.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = Self::GarbageCollector.index() + 1;
     /// Position in tables.
     #[must_use]
     pub const fn index(self) -> usize {
