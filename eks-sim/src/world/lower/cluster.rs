@@ -425,6 +425,16 @@ fn group_type(
         );
         return None;
     }
+    if instance.burstable == Some(true) {
+        errors.warning(
+            path,
+            format!(
+                "the CPU credits of `{}` are not simulated: it runs at full speed",
+                instance.name
+            ),
+            "results that depend on CPU need a type that is not burstable, such as m6i.large",
+        );
+    }
     let band = instance.interruption_band(region);
     let hazard = match capacity {
         CapacityType::Spot => spot_hazard_per_hour(band, &model.defaults),
