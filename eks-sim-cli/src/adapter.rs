@@ -12,6 +12,15 @@ pub fn model(
     manifests: &Manifests,
     loaded: &Loaded,
 ) -> Result<(Box<dyn Replicate>, Diagnostics), Diagnostics> {
-    let (study, ignored) = ModelStudy::build(loaded, scenario, manifests)?;
+    let (study, ignored) = study(scenario, manifests, loaded)?;
     Ok((Box::new(study), ignored))
+}
+
+/// The same with the model open to be looked at.
+pub fn study(
+    scenario: &Scenario,
+    manifests: &Manifests,
+    loaded: &Loaded,
+) -> Result<(ModelStudy, Diagnostics), Diagnostics> {
+    ModelStudy::build(loaded, scenario, manifests)
 }

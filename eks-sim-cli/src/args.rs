@@ -34,6 +34,8 @@ pub enum Verb {
     Init(InitArgs),
     /// Tell what happened to one object in one replication, and why
     Explain(ExplainArgs),
+    /// Tell how many nodes and pods the subnets hold, what binds first, and what helps
+    Subnets(SubnetsArgs),
     Catalog(Box<CatalogArgs>),
     Conformance(ConformanceArgs),
     /// Learn by prediction: a question, your answer, what the simulation says
@@ -146,6 +148,28 @@ pub struct OutArgs {
     pub force: bool,
 }
 
+/// The replication with a full record, if any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detail(pub Option<u32>);
+
+impl Default for Detail {
+    fn default() -> Self {
+        Self(Some(0))
+    }
+}
+
+impl std::str::FromStr for Detail {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let number = text.parse().map_err(|_| "give the number of a replication, or `none`")?;
+        Ok(Self(Some(number)))
+    }
+}
+
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = RUN_HELP)]
 pub struct RunArgs {
@@ -162,9 +186,9 @@ pub struct RunArgs {
     pub precision: Option<String>,
     #[command(flatten)]
     pub study: StudyArgs,
-    /// Replication whose events, pods and nodes are written
-    #[arg(long, value_name = "R", default_value_t = 0, help_heading = "Output")]
-    pub detail: u32,
+    /// Replication whose events, pods and nodes are written, or `none`: they take memory by the pod
+    #[arg(long, value_name = "R|none", default_value = "0", help_heading = "Output")]
+    pub detail: Detail,
     /// How the summary is printed
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Output")]
     pub format: Format,
@@ -290,6 +314,34 @@ pub struct ExplainArgs {
 
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "Examples:
+  eks-sim subnets scenario.yaml
+  eks-sim subnets scenario.yaml --set cluster.network.cni.WARM_IP_TARGET=2
+  eks-sim subnets scenario.yaml --variant prefix --format markdown
+  eks-sim subnets scenario.yaml --strict        exits 1 if some situation does not fit
+
+Nothing is run: the pools and address spaces of the simulation are worked out at rest.")]
+pub struct SubnetsArgs {
+    /// Scenario file, `-` for standard input
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: PathBuf,
+    /// Look at a variant of the scenario
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Exit with 1 if some situation does not fit
+    #[arg(long)]
+    pub strict: bool,
+    /// How the answer is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: Format,
+    /// No warnings
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "Examples:
   eks-sim replay eks-sim-out/webshop/run.json
   eks-sim replay run.json --out /tmp/again
 
@@ -349,12 +401,25 @@ mod tests {
     }
 
     #[test]
+    fn the_detailed_record_can_be_left_out() {
+        let Ok(Verb::Run(args)) = parse("eks-sim run s.yaml --detail none") else { panic!() };
+        assert_eq!(args.detail, Detail(None));
+        let Ok(Verb::Run(args)) = parse("eks-sim run s.yaml") else { panic!() };
+        assert_eq!(args.detail, Detail(Some(0)));
+        let wrong = parse("eks-sim run s.yaml --detail all").expect_err("no such replication");
+        assert!(wrong.to_string().contains("or `none`"), "{wrong}");
+    }
+
+    #[test]
     fn run_takes_its_flags() {
         let line = "eks-sim run s.yaml --seed 7 -n 30 --precision 2% --threads 2 --out o \
                     --detail 3 --format json --quiet --set a=1 --set b=2 --force --variant v";
         let Ok(Verb::Run(args)) = parse(line) else { panic!("{line}") };
         assert_eq!(args.model.set, ["a=1", "b=2"]);
-        assert_eq!((args.model.seed, args.study.replications, args.detail), (Some(7), Some(30), 3));
+        assert_eq!(
+            (args.model.seed, args.study.replications, args.detail),
+            (Some(7), Some(30), Detail(Some(3)))
+        );
         assert_eq!(args.format, Format::Json);
         assert!(args.study.quiet && args.out.force);
     }
@@ -379,7 +444,7 @@ mod tests {
     fn help_has_examples_and_exit_codes() {
         let mut command = Cli::command();
         let top = command.render_long_help().to_string();
-        for verb in ["run", "compare", "check", "init", "explain", "catalog", "conformance"] {
+        for verb in ["run", "compare", "check", "init", "explain", "subnets", "catalog"] {
             assert!(top.contains(&format!("\n  {verb} ")), "{verb}\n{top}");
         }
         let run = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => cmd::check::run(&args),
         Verb::Init(args) => cmd::init::run(&args),
         Verb::Explain(args) => cmd::explain::run(&args),
+        Verb::Subnets(args) => cmd::subnets::run(&args),
         Verb::Catalog(args) => cmd::catalog::run(&args),
         Verb::Conformance(args) => cmd::conformance::run(&args),
         Verb::Exercise(args) => cmd::exercise::run(&args),

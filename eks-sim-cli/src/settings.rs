@@ -5,7 +5,8 @@ use crate::args::{ModelArgs, StudyArgs};
 use crate::output::{self, IO_FAILED, WRONG_INPUT};
 use crate::render;
 use eks_sim::report::render::Color;
-use eks_sim::spec::{Diagnostics, Loaded, codes};
+use eks_sim::spec::scenario::Scenario;
+use eks_sim::spec::{Diagnostics, Loaded, Manifests, codes};
 use eks_sim::study::objectives::column_of;
 use eks_sim::study::replicate::Precision;
 use eks_sim::study::{Replicate, StudyInfo};
@@ -82,6 +83,17 @@ fn refusal_code(found: &Diagnostics) -> u8 {
     } else {
         WRONG_INPUT
     }
+}
+
+/// The scenario or one of its variants.
+pub fn chosen<'a>(
+    loaded: &'a Loaded,
+    variant: Option<&str>,
+) -> Result<(&'a Scenario, &'a Manifests), ExitCode> {
+    let Some(wanted) = variant else { return Ok((&loaded.scenario, &loaded.manifests)) };
+    let found = loaded.variants.iter().find(|v| v.name == wanted);
+    let found = found.ok_or_else(|| unknown_variant(loaded, wanted))?;
+    Ok((&found.scenario, found.manifests.as_ref().unwrap_or(&loaded.manifests)))
 }
 
 /// Chooses the scenario or one of its variants, applies the seed, builds the model.

@@ -19,9 +19,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 struct Findings {
     /// Errors and warnings of the loader.
     found: Vec<Diagnostics>,
-    /// Mistakes that only the measures know.
-    problems: Vec<String>,
-    /// What was read, in words.
+    /// What became of each input, in words.
     read: Vec<String>,
 }
 
@@ -52,14 +50,34 @@ fn execute(args: &CheckArgs) -> Result<ExitCode, ExitCode> {
 
 impl Findings {
     fn add(&mut self, name: &str, result: Result<Loaded, Diagnostics>) {
-        let loaded = match result {
-            Ok(loaded) => loaded,
-            Err(found) => return self.found.push(found),
-        };
-        let mut models = vec![adapter::model(&loaded.scenario, &loaded.manifests, &loaded)];
+        let before = self.found.len();
+        let mut contents = None;
+        match result {
+            Ok(loaded) => {
+                self.models(&loaded);
+                let (objects, variants) = (loaded.manifests.len(), loaded.variants.len());
+                let of = |n: usize, what: &str| counted(n, what);
+                contents = Some(format!("{}, {}", of(objects, "object"), of(variants, "variant")));
+                self.found.push(loaded.warnings);
+            }
+            Err(found) => self.found.push(found),
+        }
+        let found = &self.found[before..];
+        let errors: usize = found.iter().map(Diagnostics::error_count).sum();
+        let warnings: usize = found.iter().map(Diagnostics::warning_count).sum();
+        let result = format!("{}, {}", counted(errors, "error"), counted(warnings, "warning"));
+        self.read.push(match contents.filter(|_| errors == 0) {
+            Some(contents) => format!("checked {name}: {contents}; {result}"),
+            None => format!("refused {name}: {result}"),
+        });
+    }
+
+    /// Builds the models of a scenario and of its variants.
+    fn models(&mut self, loaded: &Loaded) {
+        let mut models = vec![adapter::model(&loaded.scenario, &loaded.manifests, loaded)];
         for variant in &loaded.variants {
             let manifests = variant.manifests.as_ref().unwrap_or(&loaded.manifests);
-            let found = adapter::model(&variant.scenario, manifests, &loaded);
+            let found = adapter::model(&variant.scenario, manifests, loaded);
             // What the base says too is said once.
             models.push(found.map(|(model, _)| (model, Diagnostics::new())));
         }
@@ -69,15 +87,11 @@ impl Findings {
                 Err(found) => self.found.push(found),
             }
         }
-        let objects = loaded.manifests.len();
-        let variants = loaded.variants.len();
-        self.read.push(format!("{name}: {objects} objects, {variants} variants"));
-        self.found.push(loaded.warnings);
     }
 
     fn is_bad(&self, strict: bool) -> bool {
         let warned = strict && self.found.iter().any(|d| d.warning_count() > 0);
-        !self.problems.is_empty() || warned || self.found.iter().any(Diagnostics::has_errors)
+        warned || self.found.iter().any(Diagnostics::has_errors)
     }
 
     fn text(&self, format: Format) -> String {
@@ -85,23 +99,21 @@ impl Findings {
             let lists = self.found.iter().map(Diagnostics::to_json);
             let lists =
                 lists.filter_map(|l| serde_json::from_str::<Vec<serde_json::Value>>(&l).ok());
-            let mut all: Vec<_> = lists.flatten().collect();
-            all.extend(self.problems.iter().map(|message| {
-                serde_json::json!({"severity": "error", "code": "E0401", "message": message})
-            }));
+            let all: Vec<_> = lists.flatten().collect();
             return format!("{:#}\n", serde_json::Value::Array(all));
         }
         let color = render::color();
         let mut text: String =
             self.found.iter().map(|found| render::diagnostics(found, color)).collect();
-        for problem in &self.problems {
-            text.push_str(&format!("{} {problem}\n", color.paint("1;31", "error:")));
-        }
         for read in &self.read {
-            text.push_str(&format!("checked {read}\n"));
+            text.push_str(&format!("{read}\n"));
         }
         text
     }
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Whether a path is a scenario: standard input is, folders are not, files say so themselves.
@@ -155,5 +167,22 @@ mod tests {
         assert_eq!(run(&args), ExitCode::SUCCESS);
         std::fs::write(&path, text.replace("x}]", "x")).unwrap();
         assert_eq!(run(&args), ExitCode::from(WRONG_INPUT));
+    }
+
+    #[test]
+    fn the_closing_line_tells_checked_from_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let closing = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let mut findings = Findings::default();
+            findings.add(name, spec::load(&path, &[]));
+            findings.text(Format::Text).lines().last().unwrap_or_default().to_owned()
+        };
+        let head = "apiVersion: eks-sim/v1\nkind: Scenario\nmetadata: {name: a}\nspec:\n";
+        let good = closing("good.yaml", &format!("{head}  duration: 1h\n"));
+        assert_eq!(good, "checked good.yaml: 0 objects, 0 variants; 0 errors, 0 warnings");
+        let bad = closing("bad.yaml", &format!("{head}  durations: 1h\n"));
+        assert_eq!(bad, "refused bad.yaml: 1 error, 0 warnings");
     }
 }

@@ -1,5 +1,7 @@
 //! `eks-sim explain`: what happened to one object in one replication, and why.
 
+mod purchase;
+
 use crate::args::{ExplainArgs, Format};
 use crate::output::{self, WRONG_INPUT};
 use crate::settings;
@@ -41,7 +43,7 @@ fn execute(args: &ExplainArgs) -> Result<ExitCode, ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const KINDS: [&str; 4] = ["pod", "node", "hpa", "subnet"];
+const KINDS: [&str; 7] = ["pod", "node", "hpa", "vpa", "scaledobject", "workload", "subnet"];
 
 fn parse(object: &str) -> Result<(&str, &str), ExitCode> {
     let parsed = object.split_once('/').filter(|(_, name)| !name.is_empty());
@@ -64,6 +66,8 @@ struct Story<'a> {
     name: String,
     pods: Vec<&'a PodRow>,
     nodes: Vec<&'a NodeRow>,
+    /// Nodes that pods of the story ran on.
+    hosts: Vec<&'a NodeRow>,
     events: Vec<&'a EventRow>,
 }
 
@@ -80,13 +84,26 @@ impl<'a> Story<'a> {
         // An exact name beats longer ones that start the same; else the first one is told.
         let exact = |n: &&String| n.as_str() == wanted || n.rsplit('/').next() == Some(wanted);
         let name = meant.iter().find(exact).or(meant.first()).cloned().unwrap_or_default();
-        Self {
-            kind: kind.to_owned(),
-            pods: pods.filter(|p| pod_name(p) == name).collect(),
-            nodes: nodes.filter(|n| n.name == name).collect(),
-            events: events.into_iter().filter(|e| e.object == name).collect(),
-            name,
-        }
+        let pods: Vec<&PodRow> = pods.filter(|p| pod_name(p) == name).collect();
+        let nodes: Vec<&NodeRow> = nodes.filter(|n| n.name == name).collect();
+        // Names of nodes are used again: the host is the one that was there when the pod came.
+        let was_there = |n: &NodeRow, at: SimTime| {
+            n.requested <= at && n.terminated.is_none_or(|end| at <= end)
+        };
+        let is_host = |n: &&NodeRow| {
+            let ran = |p: &&PodRow| p.node == n.name && p.bound.is_some_and(|at| was_there(n, at));
+            pods.iter().any(ran)
+        };
+        let hosts = detail.nodes.iter().filter(|n| n.purchase.is_some()).filter(is_host).collect();
+        // What happened to a node's NodeClaim before it registered belongs to its story.
+        let claims: Vec<&str> =
+            nodes.iter().filter_map(|n| Some(n.purchase.as_ref()?.claim.as_str())).collect();
+        let is_told = |e: &&EventRow| {
+            (e.kind == kind && e.object == name)
+                || (e.kind == "nodeclaim" && claims.contains(&e.object.as_str()))
+        };
+        let events = detail.events.iter().filter(is_told).collect();
+        Self { kind: kind.to_owned(), pods, nodes, hosts, events, name }
     }
 
     fn is_empty(&self) -> bool {
@@ -100,6 +117,11 @@ impl<'a> Story<'a> {
         }
         for node in &self.nodes {
             let _ = writeln!(out, "{}", node_line(node));
+        }
+        for node in self.nodes.iter().chain(&self.hosts) {
+            if let Some(why) = &node.purchase {
+                let _ = write!(out, "\n{}", purchase::text(&node.name, why));
+            }
         }
         out.push('\n');
         let widest = |f: fn(&EventRow) -> &str| {
@@ -137,12 +159,17 @@ impl<'a> Story<'a> {
                 "subnet": n.subnet, "capacityType": n.capacity_type, "reason": n.reason,
                 "requestedSeconds": n.requested.secs_f64(), "readySeconds": seconds(n.ready),
                 "terminatedSeconds": seconds(n.terminated), "costUsd": n.cost.usd(),
+                "purchase": n.purchase.as_ref().map(purchase::json),
             })
+        });
+        let hosts = self.hosts.iter().map(|n| {
+            serde_json::json!({"name": n.name, "purchase": n.purchase.as_ref().map(purchase::json)})
         });
         let document = serde_json::json!({
             "format": "eks-sim-explain/v1", "kind": self.kind, "name": self.name,
             "replication": replication, "pods": pods.collect::<Vec<_>>(),
-            "nodes": nodes.collect::<Vec<_>>(), "events": events.collect::<Vec<_>>(),
+            "nodes": nodes.collect::<Vec<_>>(), "hosts": hosts.collect::<Vec<_>>(),
+            "events": events.collect::<Vec<_>>(),
         });
         format!("{document:#}\n")
     }
@@ -258,7 +285,7 @@ mod tests {
                 event(11, "shop/cart-1", "Scheduled"),
             ],
             pods: vec![pod("cart-10"), pod("cart-1")],
-            nodes: Vec::new(),
+            ..Detail::default()
         }
     }
 

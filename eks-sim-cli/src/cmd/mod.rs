@@ -12,3 +12,4 @@ pub mod man;
 pub mod replay;
 pub mod run;
 pub mod schema;
+pub mod subnets;

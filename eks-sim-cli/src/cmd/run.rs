@@ -23,14 +23,14 @@ fn execute(args: &RunArgs) -> Result<ExitCode, ExitCode> {
     let prepared =
         settings::prepare(&loaded, args.variant.as_deref(), args.model.seed, args.study.quiet)?;
     let (replications, rule) = settings::extent(&prepared, &args.study, precision);
-    check_detail(args.detail, replications)?;
+    check_detail(args.detail.0, replications)?;
     let target = target(args, &prepared);
     if let Some(target) = &target {
         folder::check(target, args.out.force)
             .map_err(|error| output::fail(IO_FAILED, &error.to_string()))?;
     }
     settings::catch_interrupts();
-    let (study, wall) = simulate(&prepared, replications, rule, Some(args.detail), &args.study);
+    let (study, wall) = simulate(&prepared, replications, rule, args.detail.0, &args.study);
     if study.rows.is_empty() {
         return Err(output::fail(INTERRUPTED, "interrupted before a replication was finished"));
     }
@@ -42,7 +42,7 @@ fn execute(args: &RunArgs) -> Result<ExitCode, ExitCode> {
             set: args.model.set.clone(),
             replications,
             precision,
-            detail: Some(args.detail),
+            detail: args.detail.0,
             ..RunRecord::default()
         };
         let record = record.completed(&prepared.info, &study, &summary);
@@ -64,12 +64,11 @@ fn execute(args: &RunArgs) -> Result<ExitCode, ExitCode> {
     }))
 }
 
-fn check_detail(detail: u32, replications: u32) -> Result<(), ExitCode> {
-    if detail < replications {
-        return Ok(());
-    }
+fn check_detail(detail: Option<u32>, replications: u32) -> Result<(), ExitCode> {
+    let Some(detail) = detail.filter(|d| *d >= replications) else { return Ok(()) };
     let last = replications.saturating_sub(1);
-    let message = format!("`--detail {detail}` is past the last replication; use 0 to {last}");
+    let message =
+        format!("`--detail {detail}` is past the last replication; use 0 to {last}, or `none`");
     Err(output::fail(WRONG_INPUT, &message))
 }
 

@@ -14,9 +14,9 @@ mod spot;
 use crate::engine::{self, Cx, Stream};
 use crate::k8s::StringMap;
 use crate::policy::vpc_cni::{Holding, Placement};
-use crate::units::{Id, SimTime};
+use crate::units::{Id, IdVec, SimTime};
 use crate::world::cloud::{Fleet, Group, Instance, InstanceState, Subnet};
-use crate::world::model::{GroupKind, GroupModel, GroupType, SubnetModel, Zone};
+use crate::world::model::{GroupKind, GroupModel, SubnetModel, Zone};
 use crate::world::{Change, Client, Request};
 use std::sync::Arc;
 
@@ -67,6 +67,8 @@ pub enum Event {
     Level(Id<GroupModel>),
     /// An instance of the warm pool is ready.
     WarmReady(Id<GroupModel>),
+    /// An instance that was told to end is gone.
+    Gone(Id<Instance>),
 }
 
 /// EC2. Its state is in [`crate::world::Cloud`].
@@ -78,16 +80,23 @@ fn wake(event: Event) -> engine::Event {
 }
 
 impl Ec2 {
-    /// Subnets, groups and the instances that run at the start.
+    /// Subnets with what holds addresses besides the cluster, and the control plane's interfaces.
+    pub fn start_subnets(&mut self, cx: &mut Cx<'_>) {
+        let model = cx.model();
+        let mut subnets = IdVec::new();
+        for (_, s) in model.subnets.iter() {
+            let mut below = cx.scatter(engine::draws::key_str(&s.name));
+            let space = s.space_with(&mut below);
+            subnets.push(Subnet { space, assigned: 0, refusals: 0 });
+        }
+        cx.cloud_mut().subnets = subnets;
+    }
+
+    /// Groups and the instances that run at the start.
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         let model = cx.model();
         let cloud = cx.cloud_mut();
         cloud.zone_down = model.zones.iter().map(|_| false).collect();
-        cloud.subnets = model
-            .subnets
-            .iter()
-            .map(|(_, s)| Subnet { space: s.space(), assigned: 0, refusals: 0 })
-            .collect();
         cloud.groups = model
             .groups
             .iter()
@@ -126,15 +135,11 @@ impl Ec2 {
     pub fn start_trace_nodes(&mut self, cx: &mut Cx<'_>) {
         let model = cx.model();
         let Some(trace) = model.trace.as_ref() else { return };
-        let Some((group, g)) = model.groups.iter().find(|(_, g)| g.kind == GroupKind::Trace) else {
+        let Some((group, _)) = model.groups.iter().find(|(_, g)| g.kind == GroupKind::Trace) else {
             return;
         };
         for (serial, node) in trace.nodes.iter().enumerate() {
-            let fits = |t: &GroupType| {
-                t.allocatable_cpu == node.cpu && t.allocatable_memory == node.memory
-            };
-            let type_index = g.types.iter().position(fits).unwrap_or(0) as u32;
-            foreign_machine(group, serial as u32, type_index, cx);
+            foreign_machine(group, serial as u32, node.type_index, cx);
         }
     }
 
@@ -192,9 +197,11 @@ impl Ec2 {
                 }
             }
             Event::SpotNotice(i) => spot::notice(i, cx),
+            Event::Gone(i) => gone(i, cx),
             Event::SpotReclaim(i) => {
                 if cx.cloud().instances[i].state == InstanceState::Running {
                     cx.cloud_mut().instances[i].alive = false;
+                    cx.cloud_mut().deaths += 1;
                     terminate(i, "spot capacity was reclaimed", cx);
                 }
             }
@@ -233,6 +240,7 @@ fn foreign_machine(group: Id<GroupModel>, serial: u32, type_index: u32, cx: &mut
         requested: SimTime::ZERO,
         running: SimTime::ZERO,
         terminated: SimTime::NEVER,
+        gone: SimTime::NEVER,
         end_reason: "",
         crashed: SimTime::NEVER,
         address: 0,
@@ -261,8 +269,13 @@ struct Wanted {
 fn start_instance(wanted: Wanted, cx: &mut Cx<'_>) -> Option<Id<Instance>> {
     let Wanted { group, serial, key, type_index, subnet, labels } = wanted;
     let mut taken = Vec::new();
+    let mut below = cx.scatter(key);
+    let mut at = match cx.model().network.random_placement {
+        true => Placement::Random(&mut below),
+        false => Placement::Sequential,
+    };
     let space = &mut cx.cloud_mut().subnets[subnet].space;
-    let asked = space.take(Holding::NodePrimary, 1, &mut Placement::Sequential, &mut taken);
+    let asked = space.take(Holding::NodePrimary, 1, &mut at, &mut taken);
     let (Ok(()), Some(&address)) = (asked, taken.first()) else {
         cx.cloud_mut().subnets[subnet].refusals += 1;
         cx.emit(Change::SubnetExhausted(subnet));
@@ -282,6 +295,7 @@ fn start_instance(wanted: Wanted, cx: &mut Cx<'_>) -> Option<Id<Instance>> {
         requested: now,
         running: SimTime::NEVER,
         terminated: SimTime::NEVER,
+        gone: SimTime::NEVER,
         end_reason: "",
         crashed: SimTime::NEVER,
         address: address.into(),
@@ -335,12 +349,24 @@ fn terminate(instance: Id<Instance>, reason: &'static str, cx: &mut Cx<'_>) {
     row.terminated = now;
     row.end_reason = reason;
     row.alive = false;
-    let (group, subnet, address) = (row.group, row.subnet, row.address);
-    let cloud = cx.cloud_mut();
-    cloud.groups[group].instances.retain(|&i| i != instance);
-    cloud.subnets[subnet].space.release(address.into());
+    let (group, key) = (row.group, row.key);
+    cx.cloud_mut().deaths += 1;
+    cx.cloud_mut().groups[group].instances.retain(|&i| i != instance);
     cx.emit(Change::InstanceTerminated(instance));
+    let draw = engine::draws::key(&[key, 3]);
+    let end = cx.sample(&cx.model().settings.instance_end, Stream::InstanceLaunch, draw);
+    cx.after(end, wake(Event::Gone(instance)));
+}
+
+/// Shutting down has ended: the addresses are free again.
+fn gone(instance: Id<Instance>, cx: &mut Cx<'_>) {
+    let now = cx.now();
+    let row = &mut cx.cloud_mut().instances[instance];
+    row.gone = now;
+    let (subnet, address) = (row.subnet, row.address);
+    cx.cloud_mut().subnets[subnet].space.release(address.into());
     cx.emit(Change::SubnetChanged(subnet));
+    cx.emit(Change::InstanceGone(instance));
 }
 
 fn zone_changed(zone: Id<Zone>, down: bool, cx: &mut Cx<'_>) {
@@ -364,6 +390,7 @@ fn zone_changed(zone: Id<Zone>, down: bool, cx: &mut Cx<'_>) {
         let row = &mut cx.cloud_mut().instances[id];
         row.alive = false;
         row.crashed = now;
+        cx.cloud_mut().deaths += 1;
         cx.emit(Change::InstanceCrashed(id));
     }
 }

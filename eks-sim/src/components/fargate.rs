@@ -181,6 +181,7 @@ impl Fargate {
         }
         row.state = InstanceState::Terminated;
         row.terminated = now;
+        row.gone = now;
         row.end_reason = reason;
         row.alive = false;
         let (group, subnet, address) = (row.group, row.subnet, row.address);
@@ -257,6 +258,7 @@ fn start(
             requested,
             running: SimTime::NEVER,
             terminated: SimTime::NEVER,
+            gone: SimTime::NEVER,
             end_reason: "",
             crashed: SimTime::NEVER,
             address: address.into(),

@@ -237,6 +237,7 @@ fn crash(instance: Id<Instance>, cx: &mut Cx<'_>) {
     if row.alive && row.state != InstanceState::Terminated {
         row.alive = false;
         row.crashed = now;
+        cx.cloud_mut().deaths += 1;
         cx.emit(Change::InstanceCrashed(instance));
     }
 }

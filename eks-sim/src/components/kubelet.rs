@@ -9,7 +9,7 @@ use crate::engine::{self, Cx, Stream};
 use crate::policy::vpa::ResizeStatus;
 use crate::units::{Id, SimTime, Span};
 use crate::world::machines::{Machine, Stage};
-use crate::world::model::{GroupKind, Template};
+use crate::world::model::{GroupKind, ServiceModel, Template};
 use crate::world::{Change, Client, Node, NodeCondition, PodId, PodReport, Request};
 
 /// What can happen to a kubelet.
@@ -35,6 +35,8 @@ pub enum Event {
     OutOfMemory(PodId, u16),
     /// Its containers start again after such a kill.
     Restarted(PodId, u16),
+    /// The memory of requests to a Service changed.
+    LoadChanged(Id<ServiceModel>),
     /// It is to be resized.
     Resize(PodId),
     /// It was deleted.
@@ -75,6 +77,7 @@ impl Kubelets {
             Event::Finished(p, well) => finished(p, well, cx),
             Event::OutOfMemory(p, kills) => out_of_memory(p, kills, cx),
             Event::Restarted(p, kills) => restarted(p, kills, cx),
+            Event::LoadChanged(s) => load_changed(s, cx),
             Event::Resize(p) => resize(p, cx),
             Event::Terminate(p) => terminate(p, cx),
             Event::Stopped(p) => stopped(p, cx),
@@ -97,7 +100,10 @@ impl Kubelets {
             }
             Event::NodeReady(n) => {
                 let instance = cx.api().nodes[n].instance;
-                if cx.cloud().instances[instance].alive {
+                let now = cx.now();
+                let machine = machine_mut(n, cx);
+                let waits = machine.network_missing || machine.ready_from > now;
+                if cx.cloud().instances[instance].alive && !waits {
                     let request =
                         Request::SetNodeCondition { node: n, condition: NodeCondition::Ready };
                     cx.submit(Client::Kubelet, request);
@@ -153,6 +159,7 @@ fn sandbox(pod: PodId, cx: &mut Cx<'_>) {
         return;
     }
     let host_network = cx.model().templates[p.template].host_network
+        || !cx.model().network.cni_enabled
         || p.node.is_some_and(|node| outside_subnets(node, cx));
     let Some(m) = cx.machines_mut().pod_mut(pod).filter(|m| m.stage <= Stage::Address) else {
         return;
@@ -200,6 +207,10 @@ fn addressed(pod: PodId, cx: &mut Cx<'_>) {
     for i in 0..t.init_containers {
         let draw = engine::draws::key(&[key, 1, u64::from(i)]);
         at += cx.sample(&settings.init_container, Stream::ContainerStart, draw);
+    }
+    for i in 0..t.sidecars {
+        let draw = engine::draws::key(&[key, 3, u64::from(i)]);
+        at += cx.sample(&settings.container_start, Stream::ContainerStart, draw);
     }
     at += cx.sample(&settings.container_start, Stream::ContainerStart, key);
     cx.at(at, engine::Event::Kubelet(Event::Started(pod)));
@@ -349,14 +360,53 @@ fn restart(pod: PodId, template: Id<Template>, key: u64, restarts: u32, cx: &mut
     cx.after(backoff + span, engine::Event::Kubelet(Event::Finished(pod, well)));
 }
 
+/// Idle memory of the container that grows.
+fn idle_memory(template: &Template) -> f64 {
+    template.uses.get(template.main).map_or(0.0, |u| u.idle_memory)
+}
+
+/// Memory of that container now: idle, grown, and of the requests it works on.
+fn memory_now(pod: PodId, cx: &Cx<'_>) -> Option<f64> {
+    let p = cx.api().pods.get(pod)?;
+    let m = cx.machines().pod(pod)?;
+    let template = &cx.model().templates[p.template];
+    let ran = cx.now().since(m.container_started).secs_f64();
+    let mut bytes = idle_memory(template) + template.memory_growth * ran;
+    if m.serving_since <= cx.now() {
+        let zone = cx.cloud().instances[cx.api().nodes[p.node?].instance].zone;
+        let loads = &cx.machines().load;
+        let used = template.services.iter().filter_map(|&s| loads[s].usage(zone));
+        bytes += used.map(|u| u.memory).sum::<f64>();
+    }
+    Some(bytes)
+}
+
+/// Pods whose requests need more memory than they may have are killed.
+fn load_changed(service: Id<ServiceModel>, cx: &mut Cx<'_>) {
+    let (api, model) = (cx.api(), cx.model());
+    let serves = |t: Id<Template>| model.templates[t].services.contains(&service);
+    let sets = api.workloads.iter().flat_map(|(_, w)| &w.sets).map(|&s| &api.sets[s]);
+    let over = |&pod: &PodId| {
+        let p = api.pods.get(pod)?;
+        let limit = api.memory_limit(p, model.templates[p.template].main, model)?;
+        let kills = cx.machines().pod(pod)?.kills;
+        (memory_now(pod, cx)? >= limit as f64).then_some((pod, kills))
+    };
+    let killed: Vec<(PodId, u16)> =
+        sets.filter(|s| serves(s.template)).flat_map(|s| &s.pods).filter_map(over).collect();
+    for (pod, kills) in killed {
+        out_of_memory(pod, kills, cx);
+    }
+}
+
 /// Puts the time on the agenda at which growing memory reaches the limit.
 fn watch_memory(pod: PodId, cx: &mut Cx<'_>) {
     let (model, now) = (cx.model(), cx.now());
     let Some(p) = cx.api().pods.get(pod) else { return };
     let template = &model.templates[p.template];
-    let Some(limit) = cx.api().size_of(p, model).limit_memory else { return };
+    let Some(limit) = cx.api().memory_limit(p, template.main, model) else { return };
     let Some(m) = cx.machines().pod(pod) else { return };
-    let room = limit.raw() as f64 - template.idle_memory.raw() as f64;
+    let room = limit as f64 - idle_memory(template);
     let lasts = match template.memory_growth {
         _ if template.duration.is_some() => return,
         _ if room <= 0.0 => Span::ZERO,
@@ -377,12 +427,12 @@ fn out_of_memory(pod: PodId, kills: u16, cx: &mut Cx<'_>) {
     let (model, now) = (cx.model(), cx.now());
     let Some(p) = cx.api().pods.get(pod) else { return };
     let template = &model.templates[p.template];
-    let size = cx.api().size_of(p, model);
+    let limit = cx.api().memory_limit(p, template.main, model);
+    let Some(used) = memory_now(pod, cx) else { return };
     let Some(m) = cx.machines_mut().pod_mut(pod).filter(|m| m.kills == kills) else { return };
     let ran = now.since(m.container_started);
-    let used = template.idle_memory.raw() as f64 + template.memory_growth * ran.secs_f64();
     // A resize may have raised the limit in the meantime.
-    if size.limit_memory.is_none_or(|limit| used + 1.0 < limit.raw() as f64) {
+    if limit.is_none_or(|limit| used + 1.0 < limit as f64) {
         return watch_memory(pod, cx);
     }
     let settings = &model.settings;
@@ -503,5 +553,6 @@ fn registered(node: Id<Node>, cx: &mut Cx<'_>) {
     }
     let key = node_key(node, cx);
     let wait = cx.sample(&cx.model().settings.node_ready, Stream::KubeletSync, key);
+    machine_mut(node, cx).ready_from = cx.now() + wait;
     cx.after(wait, engine::Event::Kubelet(Event::NodeReady(node)));
 }

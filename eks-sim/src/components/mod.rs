@@ -9,6 +9,7 @@ pub mod faults;
 pub mod hpa;
 pub mod karpenter;
 pub mod kubelet;
+pub mod load_balancers;
 pub mod node_groups;
 pub mod node_lifecycle;
 pub mod scheduler;

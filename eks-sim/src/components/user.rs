@@ -3,9 +3,10 @@
 //! while a budget refuses.
 
 use crate::engine::{self, Cx};
-use crate::units::Id;
+use crate::units::{Id, SimTime};
+use crate::world::model::ServiceModel;
 use crate::world::nodes::SystemTaint;
-use crate::world::steps::StepKind;
+use crate::world::steps::{Guard, StepKind};
 use crate::world::{Change, Client, Node, PodId, Reason, Request};
 
 /// What can happen to the user.
@@ -22,12 +23,17 @@ pub enum Event {
 pub struct User {
     /// Nodes being drained.
     draining: Vec<Id<Node>>,
+    /// Shifts of traffic that ended early, by the step that takes them back.
+    aborted: Vec<u32>,
 }
 
 impl User {
     /// Puts the steps on the agenda.
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         for (number, step) in cx.model().steps.iter().enumerate() {
+            if step.at == SimTime::NEVER {
+                continue; // Taken only when a shift of traffic goes wrong.
+            }
             cx.at(step.at, engine::Event::User(Event::Step(number as u32)));
         }
     }
@@ -48,7 +54,15 @@ impl User {
     fn step(&mut self, number: u32, cx: &mut Cx<'_>) {
         let Some(step) = cx.model().steps.get(number as usize) else { return };
         match &step.kind {
-            StepKind::Change { .. } => cx.submit(Client::User, Request::Step { step: number }),
+            StepKind::Change { .. } | StepKind::Delete { .. } | StepKind::NodePools { .. } => {
+                cx.submit(Client::User, Request::Step { step: number });
+            }
+            StepKind::Weights { service, guard, .. } => {
+                let Some(step) = self.look(number, *service, *guard, cx) else { return };
+                cx.submit(Client::User, Request::Step { step });
+            }
+            // AWS publishes images whether or not the cluster's API works.
+            StepKind::ImageRelease { .. } => cx.emit(Change::NodePoolsChanged(number)),
             StepKind::NodeGroupUpdate { .. } => cx.emit(Change::NodeGroupUpdateWanted(number)),
             StepKind::Drain { group, count } => {
                 let nodes: Vec<Id<Node>> = cx
@@ -68,6 +82,26 @@ impl User {
                 }
             }
         }
+    }
+
+    /// The step to take: the next one, the way back, or none after that.
+    fn look(
+        &mut self,
+        number: u32,
+        service: Id<ServiceModel>,
+        guard: Option<Guard>,
+        cx: &Cx<'_>,
+    ) -> Option<u32> {
+        let Some(guard) = guard else { return Some(number) };
+        if self.aborted.contains(&guard.abort) {
+            return None;
+        }
+        let seen = cx.machines().load[service].backends.get(guard.backend)?;
+        if seen.failing <= guard.limit {
+            return Some(number);
+        }
+        self.aborted.push(guard.abort);
+        Some(guard.abort)
     }
 
     fn drain(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {

@@ -3,8 +3,10 @@
 use super::agenda::Agenda;
 use super::draws::{Draws, Stream};
 use super::event::Event;
+use crate::policy::vpa::Amounts;
 use crate::units::{Dist, Id, SimTime, Span};
 use crate::world::model::Template;
+use crate::world::recommendations::Targets;
 use crate::world::shapes::{ContainerShape, Shape};
 use crate::world::{Api, Change, Client, Cloud, Machines, Model, Request, World};
 
@@ -124,6 +126,10 @@ impl<'a> Cx<'a> {
         let base = &self.model.templates[template];
         self.world.api.shapes.intern(template, base, containers)
     }
+    /// The row of a VPA's targets. Targets are values, as shapes are.
+    pub fn intern_targets(&mut self, containers: Vec<Option<Amounts>>) -> Id<Targets> {
+        self.world.api.targets.intern(containers)
+    }
     /// Everything, read-only.
     #[must_use]
     pub const fn world(&self) -> &World {
@@ -161,6 +167,15 @@ impl<'a> Cx<'a> {
     #[must_use]
     pub fn draw(&self, stream: Stream, key: u64) -> f64 {
         self.draws.uniform(stream, key)
+    }
+    /// Picks of EC2 among free addresses for one request, one after another.
+    pub fn scatter(&self, request: u64) -> impl FnMut(u32) -> u32 + use<'a> {
+        let (draws, mut turn) = (self.draws, 0);
+        move |n| {
+            turn += 1;
+            let key = super::draws::key(&[request, turn]);
+            draws.index(Stream::SubnetAddress, key, u64::from(n.max(1))) as u32
+        }
     }
     /// An index below `n` for one question about one entity.
     #[must_use]

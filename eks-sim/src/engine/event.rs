@@ -1,8 +1,9 @@
 //! The closed list of who can be woken. Each component owns its own enum.
 
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, fargate, faults, hpa, karpenter, kubelet, node_groups,
-    node_lifecycle, scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, fargate, faults, hpa, karpenter, kubelet,
+    load_balancers, node_groups, node_lifecycle, scheduler, traffic, user, volumes, vpa, vpc_cni,
+    workloads,
 };
 
 /// Something that happens to one component at one instant.
@@ -34,6 +35,8 @@ pub enum Event {
     Fargate(fargate::Event),
     /// VPC CNI daemons.
     VpcCni(vpc_cni::Event),
+    /// Load balancers.
+    LoadBalancers(load_balancers::Event),
     /// EBS volumes.
     Volumes(volumes::Event),
     /// Requests to Services.
@@ -64,6 +67,7 @@ impl Event {
             Self::NodeGroups(_) => "node-groups",
             Self::Fargate(_) => "fargate",
             Self::VpcCni(_) => "vpc-cni",
+            Self::LoadBalancers(_) => "load-balancers",
             Self::Volumes(_) => "volumes",
             Self::Traffic(_) => "traffic",
             Self::Faults(_) => "faults",

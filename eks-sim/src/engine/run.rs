@@ -9,10 +9,12 @@ use super::watch::fan_out;
 use crate::components::{
     cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, fargate::Fargate,
     faults::Faults, hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets,
-    node_groups::NodeGroups, node_lifecycle::NodeLifecycle, scheduler::Scheduler, traffic::Traffic,
-    user::User, volumes::Volumes, vpa::Vpa, vpc_cni::VpcCni, workloads::Workloads,
+    load_balancers::LoadBalancers, node_groups::NodeGroups, node_lifecycle::NodeLifecycle,
+    scheduler::Scheduler, traffic::Traffic, user::User, volumes::Volumes, vpa::Vpa,
+    vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
+use crate::policy::kube_scheduler::Plugins;
 use crate::units::SimTime;
 use crate::world::{Change, Model, World};
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub struct View<'a> {
     pub karpenter: &'a Karpenter,
     /// Fargate, for its reasons.
     pub fargate: &'a Fargate,
+    /// The CNI, for the pools of the nodes.
+    pub vpc_cni: &'a VpcCni,
 }
 
 /// No observer at all.
@@ -77,6 +81,7 @@ struct Components {
     node_groups: NodeGroups,
     fargate: Fargate,
     vpc_cni: VpcCni,
+    load_balancers: LoadBalancers,
     traffic: Traffic,
     volumes: Volumes,
     faults: Faults,
@@ -87,10 +92,16 @@ impl Sim {
     /// Replication `replication` of `model`, at its start.
     #[must_use]
     pub fn new(model: Arc<Model>, replication: u32) -> Self {
+        Self::with_plugins(model, replication, Plugins::default())
+    }
+
+    /// The same, with a library user's plugins in kube-scheduler.
+    #[must_use]
+    pub fn with_plugins(model: Arc<Model>, replication: u32, plugins: Plugins) -> Self {
         let draws = Draws::new(model.seed, u64::from(replication));
         let components = Components {
             control_plane: ControlPlane::new(&model, ApiWriter::new()),
-            scheduler: Scheduler::new(&model),
+            scheduler: Scheduler::new(&model, plugins),
             kubelets: Kubelets::default(),
             workloads: Workloads::new(&model),
             node_lifecycle: NodeLifecycle::default(),
@@ -102,6 +113,7 @@ impl Sim {
             node_groups: NodeGroups::default(),
             fargate: Fargate::default(),
             vpc_cni: VpcCni::new(&model),
+            load_balancers: LoadBalancers::default(),
             traffic: Traffic::new(&model),
             volumes: Volumes::default(),
             faults: Faults::default(),
@@ -120,6 +132,14 @@ impl Sim {
             started: false,
             components,
         }
+    }
+
+    /// The same with every sync of every HPA done in full, also where it only repeats the last one:
+    /// slower, and without any other effect.
+    #[must_use]
+    pub fn with_full_syncs(mut self) -> Self {
+        self.components.hpa.sync_in_full();
+        self
     }
 
     /// Runs to the end of the scenario. A bound that is reached ends the run with a diagnosis.
@@ -152,6 +172,8 @@ impl Sim {
         let mut cx = Cx { now, model, world, agenda, requests, changes, draws };
         let cx = &mut cx;
         c.control_plane.start(cx);
+        c.ec2.start_subnets(cx);
+        c.load_balancers.start(cx);
         c.ec2.start(cx);
         c.ec2.start_hybrid_nodes(cx);
         c.ec2.start_trace_nodes(cx);
@@ -187,6 +209,7 @@ impl Sim {
             Event::NodeGroups(e) => c.node_groups.handle(e, cx),
             Event::Fargate(e) => c.fargate.handle(e, cx),
             Event::VpcCni(e) => c.vpc_cni.handle(e, cx),
+            Event::LoadBalancers(e) => c.load_balancers.handle(e, cx),
             Event::Volumes(e) => c.volumes.handle(e, cx),
             Event::Traffic(e) => c.traffic.handle(e, cx),
             Event::Faults(e) => c.faults.handle(e, cx),
@@ -204,6 +227,7 @@ impl Sim {
             cluster_autoscaler: &self.components.cluster_autoscaler,
             karpenter: &self.components.karpenter,
             fargate: &self.components.fargate,
+            vpc_cni: &self.components.vpc_cni,
         };
         for change in &self.changes {
             self.digest.change(now, change);
@@ -236,6 +260,9 @@ impl Sim {
         }
         if self.events >= limits.events_per_run {
             return Some("events per run");
+        }
+        if self.world.machines.attempts > limits.requests {
+            return Some("requests per run");
         }
         (self.world.api.pods.len() > limits.pods).then_some("pods at once")
     }
@@ -278,6 +305,7 @@ impl Sim {
             cluster_autoscaler: &self.components.cluster_autoscaler,
             karpenter: &self.components.karpenter,
             fargate: &self.components.fargate,
+            vpc_cni: &self.components.vpc_cni,
         }
     }
     /// The state.

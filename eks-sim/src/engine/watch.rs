@@ -4,8 +4,8 @@
 use super::draws;
 use super::event::Event;
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, fargate, hpa, karpenter, kubelet, node_groups,
-    node_lifecycle, scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, fargate, hpa, karpenter, kubelet, load_balancers,
+    node_groups, node_lifecycle, scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
 };
 use crate::units::{Id, Span};
 use crate::world::model::GroupKind;
@@ -154,14 +154,12 @@ fn fan_out_objects(
             if let (Change::WorkloadCreated(_), Some(_)) = (change, row.vpa) {
                 push(watch, Event::Vpa(vpa::Event::WorkloadCreated(w)));
             }
-            if let Change::WorkloadCreated(_) = change
-                && let Some(h) = world.api.workloads[w].hpa
-            {
-                push(watch, Event::Hpa(hpa::Event::Sync(h)));
-            }
         }
         Change::WorkloadChanged(w, _) => {
             push(watch, Event::Workloads(workloads::Event::WorkloadChanged(w)));
+        }
+        Change::WorkloadDeleted(w, _) => {
+            push(watch, Event::Workloads(workloads::Event::SyncWorkload(w)));
         }
         Change::SetScaled(s) => {
             push(watch, Event::Workloads(workloads::Event::SetWritten(s)));
@@ -183,6 +181,9 @@ fn fan_out_objects(
             push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
             push(watch, Event::Workloads(workloads::Event::NodeChanged(n)));
             push(watch, Event::NodeLifecycle(node_lifecycle::Event::NodeChanged(n)));
+            if let Change::NodeTainted(_, SystemTaint::Unschedulable, false) = change {
+                push(watch, Event::VpcCni(vpc_cni::Event::Uncordoned(n)));
+            }
         }
         Change::NodeImagesChanged(n) => {
             push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
@@ -229,6 +230,19 @@ fn fan_out_machines(
                 push(Span::ZERO, Event::Volumes(volumes::Event::Detach(p)));
             }
         }
+        Change::NodeNetworkReady(n) => {
+            push(Span::ZERO, Event::Kubelet(kubelet::Event::NodeReady(n)));
+        }
+        Change::LoadChanged(s) => {
+            let held = model.services[s].traffic.as_ref().is_some_and(|t| t.memory.raw() > 0);
+            if held {
+                push(Span::ZERO, Event::Kubelet(kubelet::Event::LoadChanged(s)));
+            }
+        }
+        Change::WeightsChanged(_, step) => {
+            let delay = model.settings.endpoint_propagation;
+            push(delay, Event::Traffic(traffic::Event::Weights(step)));
+        }
         Change::PodResizing(p) => push(watch, Event::Kubelet(kubelet::Event::Resize(p))),
         Change::PodResized(p) => {
             push(watch, Event::Scheduler(scheduler::Event::PodResized(p)));
@@ -273,6 +287,7 @@ fn fan_out_karpenter(
         Change::InstanceTerminated(i) => (Span::ZERO, K::InstanceGone(i)),
         Change::SpotNotice(i) => (Span::ZERO, K::SpotNotice(i)),
         Change::FleetAnswered(f) => (Span::ZERO, K::Answered(f)),
+        Change::NodePoolsChanged(step) => (watch, K::PoolsChanged(step)),
         _ => return,
     };
     push(delay, Event::Karpenter(event));
@@ -297,6 +312,14 @@ fn fan_out_cloud(change: Change, world: &World, model: &Model, push: &mut impl F
                 push(delay, Event::NodeLifecycle(node_lifecycle::Event::InstanceGone(n)));
             }
             push(Span::ZERO, Event::Ec2(ec2::Event::Reconcile(instance.group)));
+        }
+        Change::LoadChanged(s) if !model.network.load_balancers.is_empty() => {
+            push(Span::ZERO, Event::LoadBalancers(load_balancers::Event::LoadChanged(s)));
+        }
+        Change::InstanceGone(i) => {
+            if let Some(n) = world.cloud.instances[i].node {
+                push(Span::ZERO, Event::VpcCni(vpc_cni::Event::NodeGone(n)));
+            }
         }
         Change::GroupSizeWanted(g, size) => {
             push(Span::ZERO, Event::Ec2(ec2::Event::SetDesired(g, size)));
@@ -448,6 +471,7 @@ fn refused(
         Request::Report { pod, report } => {
             push(retry, Event::Kubelet(kubelet::Event::Report(pod, report)));
         }
+        Request::PatchHpa { patch, .. } => push(retry, Event::Hpa(hpa::Event::Patch(patch))),
         Request::ScaleWorkload { .. }
         | Request::RecommendVpa { .. }
         | Request::ResizePod { .. } => {}
@@ -511,8 +535,11 @@ pub(super) fn request_key(world: &World, request: &Request) -> u64 {
         Request::DeleteNode { node } => draws::key(&[14, u64::from(node.raw())]),
         Request::CreateJob { cron } => draws::key(&[15, u64::from(cron.raw())]),
         Request::FinishJob { job, .. } => draws::key(&[16, u64::from(job.raw())]),
-        Request::RecommendVpa { vpa, shape } => {
-            draws::key(&[22, u64::from(vpa.raw()), u64::from(shape.raw())])
+        Request::PatchHpa { hpa, patch, .. } => {
+            draws::key(&[25, u64::from(hpa.raw()), u64::from(patch)])
+        }
+        Request::RecommendVpa { vpa, targets } => {
+            draws::key(&[22, u64::from(vpa.raw()), u64::from(targets.raw())])
         }
         Request::ResizePod { pod: p, shape } => draws::key(&[23, pod(p), u64::from(shape.raw())]),
         Request::Resized { pod: p } => draws::key(&[24, pod(p)]),

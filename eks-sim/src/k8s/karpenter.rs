@@ -137,6 +137,42 @@ pub struct Ec2NodeClassSpec {
     pub instance_store_policy: Option<String>,
     /// Tags on instances.
     pub tags: StringMap,
+    /// Start script or settings.
+    pub user_data: Option<String>,
+}
+
+/// A NodeClass of EKS Auto Mode (eks.amazonaws.com/v1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeClass {
+    /// Metadata.
+    pub metadata: ObjectMeta,
+    /// Desired state.
+    pub spec: NodeClassSpec,
+}
+
+/// `spec` of a NodeClass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeClassSpec {
+    /// Subnets.
+    pub subnet_selector_terms: Vec<SelectorTerm>,
+    /// The data volume.
+    pub ephemeral_storage: Option<EphemeralStorage>,
+    /// Tags on instances.
+    pub tags: StringMap,
+}
+
+/// The data volume of Auto Mode's nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EphemeralStorage {
+    /// Size (80Gi).
+    pub size: Option<crate::units::Quantity>,
+    /// Provisioned IOPS.
+    pub iops: Option<i64>,
+    /// Provisioned throughput (MiB/s).
+    pub throughput: Option<i64>,
 }
 
 /// A selector of AWS things.

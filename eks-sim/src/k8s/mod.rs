@@ -4,20 +4,26 @@
 //! VPA's objects have no crate. Field names and defaults are upstream's; unknown fields are
 //! ignored here and reported by [`crate::spec`]. Everything is plain data.
 
+mod admission;
 mod autoscaling;
 mod batch;
 mod karpenter;
+mod keda;
 mod meta;
+mod network;
 mod node;
 mod pod;
 mod policy;
 mod storage;
 mod workload;
 
+pub use admission::*;
 pub use autoscaling::*;
 pub use batch::*;
 pub use karpenter::*;
+pub use keda::*;
 pub use meta::*;
+pub use network::*;
 pub use node::*;
 pub use pod::*;
 pub use policy::*;

@@ -177,6 +177,8 @@ pub struct ServicePort {
     pub port: i32,
     /// Protocol.
     pub protocol: Option<String>,
+    /// Port of the pods, by number or name; absent: the same as `port`.
+    pub target_port: Option<serde_json::Value>,
 }
 
 /// A Namespace.

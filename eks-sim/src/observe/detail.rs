@@ -1,15 +1,22 @@
 //! The full record of one replication: events as Kubernetes words them, pods, nodes.
 
 mod groups;
+mod karpenter;
 
+use super::network_events;
 use super::outcome::{Detail, EventRow, NodeRow, PodRow};
+use super::scaling;
 use crate::catalog::CapacityType;
+use crate::components::karpenter::explain::Purchase;
+use crate::components::vpc_cni::VpcCni;
 use crate::engine::View;
+use crate::policy::vpc_cni::Eni;
+use crate::policy::vpc_cni::address_space::PREFIX_SIZE;
 use crate::units::{Id, SimTime, UsageCost};
 use crate::world::cloud::Instance;
-use crate::world::model::WorkloadKind;
+use crate::world::model::{ServiceModel, WorkloadKind, WorkloadModel};
 use crate::world::steps::StepKind;
-use crate::world::{Change, Model, NodeCondition, PodId, World};
+use crate::world::{Change, Model, Node, NodeCondition, PodId, World};
 use std::collections::BTreeMap;
 
 /// Most events kept; a run with more keeps the first ones and says so.
@@ -24,6 +31,12 @@ pub struct DetailRecorder {
     /// Row of the pod in a slot.
     row_of: Vec<usize>,
     pods_max: BTreeMap<u32, u32>,
+    /// Most interfaces, prefixes and addresses of each node.
+    network_max: BTreeMap<u32, [u32; 3]>,
+    /// By instance: why Karpenter bought it.
+    purchases: BTreeMap<u32, Purchase>,
+    /// Buffer.
+    of_scalers: Vec<EventRow>,
 }
 
 /// Name of a pod: of its owner, with the suffix Kubernetes would give it.
@@ -87,13 +100,22 @@ impl DetailRecorder {
     /// Writes down one change.
     pub fn observe(&mut self, now: SimTime, change: &Change, view: &View<'_>) {
         self.track_pod(now, change, view);
-        if let Some(row) = describe(now, change, view) {
+        self.track_network(change, view);
+        if let Change::InstanceRunning(i) = *change
+            && let Some(why) = view.karpenter.why_bought(i, view.model, view.world)
+        {
+            self.purchases.insert(i.raw(), why);
+        }
+        let mut of_scalers = core::mem::take(&mut self.of_scalers);
+        scaling::rows(now, change, view, &mut of_scalers);
+        for row in of_scalers.drain(..).chain(describe(now, change, view)) {
             if self.events.len() < MOST_EVENTS {
                 self.events.push(row);
             } else {
                 self.left_out += 1;
             }
         }
+        self.of_scalers = of_scalers;
     }
 
     fn row(&mut self, pod: PodId) -> Option<&mut PodRow> {
@@ -116,6 +138,7 @@ impl DetailRecorder {
                     owner: owner(p, view.world, view.model),
                     created: now,
                     state: "Pending".to_owned(),
+                    reason: held_back(p, view),
                     ..PodRow::default()
                 });
             }
@@ -169,6 +192,42 @@ impl DetailRecorder {
         }
     }
 
+    /// A pool grows for a pod that comes and shrinks only after pods have gone, so that its largest
+    /// state is seen when pods get an address, when they stop, and at the end.
+    fn track_network(&mut self, change: &Change, view: &View<'_>) {
+        let node = match *change {
+            Change::PodAddressed(p) | Change::PodStopped(p) => {
+                view.world.api.pods.get(p).and_then(|x| x.node)
+            }
+            Change::InstanceTerminated(i) => view.world.cloud.instances[i].node,
+            _ => None,
+        };
+        if let Some(node) = node {
+            self.look_at_pool(node, view.vpc_cni);
+        }
+    }
+
+    /// Looks at the nodes that are there at the end.
+    pub(super) fn look_at_nodes(&mut self, view: &View<'_>) {
+        for node in view.world.api.nodes.ids() {
+            self.look_at_pool(node, view.vpc_cni);
+        }
+    }
+
+    fn look_at_pool(&mut self, node: Id<Node>, vpc_cni: &VpcCni) {
+        let Some(pool) = vpc_cni.pool(node) else { return };
+        let ranges = pool.enis().iter().flat_map(Eni::ranges);
+        let (mut prefixes, mut addresses) = (0, pool.enis().len() as u32);
+        for range in ranges {
+            prefixes += u32::from(range.prefix);
+            addresses += if range.prefix { PREFIX_SIZE } else { 1 };
+        }
+        let most = self.network_max.entry(node.raw()).or_default();
+        for (most, seen) in most.iter_mut().zip([pool.enis().len() as u32, prefixes, addresses]) {
+            *most = (*most).max(seen);
+        }
+    }
+
     fn set(&mut self, pod: PodId, write: impl FnOnce(&mut PodRow)) {
         if let Some(row) = self.row(pod) {
             write(row);
@@ -188,19 +247,51 @@ impl DetailRecorder {
                 message: format!("{} further events were left out", self.left_out),
             });
         }
+        // What happened before a node registered belongs to its story.
+        let mut names: BTreeMap<String, &str> = BTreeMap::new();
+        for (_, i) in world.cloud.instances.iter() {
+            let node = i.node.map(|n| world.api.nodes[n].name());
+            names.extend(node.map(|node| (instance_name(i, model), node)));
+        }
+        for event in self.events.iter_mut().filter(|e| e.kind == "node") {
+            if let Some(node) = names.get(&event.object) {
+                event.object = (*node).to_owned();
+            }
+        }
+        let mut purchases = std::mem::take(&mut self.purchases);
         let nodes = world
             .cloud
             .instances
             .iter()
-            .map(|(_, i)| node_row(i, &self.pods_max, end, world, model))
+            .map(|(id, i)| NodeRow {
+                purchase: purchases.remove(&id.raw()),
+                ..node_row(i, &self, end, world, model)
+            })
             .collect();
-        Detail { events: self.events, pods: self.pods, nodes }
+        Detail { events: self.events, pods: self.pods, nodes, subnets: Vec::new() }
+    }
+}
+
+/// Why no scheduler looks at a new pod, in the API server's words
+/// (`pkg/registry/core/pod/strategy.go`) for gates; upstream says nothing of an unknown scheduler.
+fn held_back(p: PodId, view: &View<'_>) -> String {
+    let Some(pod) = view.world.api.pods.get(p) else { return String::new() };
+    let template = &view.model.templates[pod.template];
+    let spec = &template.object.spec;
+    if template.profile.is_none() && spec.node_name.is_none() {
+        let name = spec.scheduler_name.as_deref().unwrap_or_default();
+        return format!("no scheduler is called `{name}`: the pod waits for it");
+    }
+    if spec.scheduling_gates.is_empty() {
+        String::new()
+    } else {
+        "Scheduling is blocked due to non-empty scheduling gates".to_owned()
     }
 }
 
 fn node_row(
     i: &Instance,
-    pods_max: &BTreeMap<u32, u32>,
+    record: &DetailRecorder,
     end: SimTime,
     world: &World,
     model: &Model,
@@ -209,8 +300,11 @@ fn node_row(
     let t = i.group_type(model);
     let node = i.node.map(|n| &world.api.nodes[n]);
     let some = |t: SimTime| (t != SimTime::NEVER).then_some(t);
+    let [enis_max, prefixes_max, addresses_max] =
+        i.node.and_then(|n| record.network_max.get(&n.raw()).copied()).unwrap_or_default();
     let mut cost = UsageCost::ZERO;
     cost.add(t.rate, i.terminated.min(end).since(i.running));
+    cost.add(t.fee, i.terminated.min(end).since(i.running));
     NodeRow {
         name: node.map_or_else(|| instance_name(i, model), |n| n.name().to_owned()),
         group: group.name.clone(),
@@ -226,8 +320,12 @@ fn node_row(
         allocatable_cpu_m: t.allocatable_cpu.raw(),
         allocatable_memory: t.allocatable_memory.raw(),
         max_pods: t.max_pods,
-        pods_max: i.node.and_then(|n| pods_max.get(&n.raw()).copied()).unwrap_or(0),
+        pods_max: i.node.and_then(|n| record.pods_max.get(&n.raw()).copied()).unwrap_or(0),
+        enis_max,
+        prefixes_max,
+        addresses_max,
         cost: cost.amount(),
+        purchase: None,
     }
 }
 
@@ -268,21 +366,27 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
             row("kube-scheduler", "pod", pod(p), "Nominated", format!("Nominated to {to}"))
         }
         Change::PodAddressed(p) => {
-            let address = w.machines.pod(p).and_then(|x| x.address).unwrap_or(0);
-            let [a, b, c, d] = address.to_be_bytes();
-            row("vpc-cni", "pod", pod(p), "AddressAssigned", format!("{a}.{b}.{c}.{d}"))
+            row("vpc-cni", "pod", pod(p), "AddressAssigned", network_events::address(p, v))
         }
         Change::PodAddressRefused(p) => row(
             "kubelet",
             "pod",
             pod(p),
             "FailedCreatePodSandBox",
-            "Failed to create pod sandbox: plugin type=\"aws-cni\" failed (add): add cmd: failed to assign an IP address to container".to_owned(),
+            network_events::sandbox_failure(p),
         ),
-        Change::PodStarted(p) => row("kubelet", "pod", pod(p), "Started", "Started containers".to_owned()),
+        Change::PodStarted(p) => {
+            row("kubelet", "pod", pod(p), "Started", "Started containers".to_owned())
+        }
         Change::PodReady(p) => row("kubelet", "pod", pod(p), "Ready", String::new()),
         Change::PodUnready(p) => row("kubelet", "pod", pod(p), "NotReady", String::new()),
-        Change::PodRestarted(p) => row("kubelet", "pod", pod(p), "BackOff", "Back-off restarting failed container".to_owned()),
+        Change::PodRestarted(p) => row(
+            "kubelet",
+            "pod",
+            pod(p),
+            "BackOff",
+            "Back-off restarting failed container".to_owned(),
+        ),
         Change::PodSucceeded(p) => row("kubelet", "pod", pod(p), "Succeeded", String::new()),
         Change::PodFailed(p) => row("kubelet", "pod", pod(p), "Failed", String::new()),
         Change::PodDeleting(p, reason) => {
@@ -291,16 +395,38 @@ fn describe(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
         Change::PodDeleted(p) => row("kube-apiserver", "pod", pod(p), "Deleted", String::new()),
         Change::EvictionRefused(p, b) => {
             let budget = &m.budgets[b].object.metadata.name;
-            let message = format!("Cannot evict pod as it would violate the pod's disruption budget {budget}.");
+            let status = w.api.budget_status(b, m, now);
+            let message = format!(
+                "Cannot evict pod as it would violate the pod's disruption budget. The disruption \
+                 budget {budget} needs {} healthy pods and has {} currently",
+                status.desired_healthy, status.current_healthy
+            );
             row("kube-apiserver", "pod", pod(p), "EvictionRefused", message)
         }
         Change::VolumeCreated(p, i) => {
-            let claim = w.api.pods.get(p).and_then(|x| m.templates[x.template].claims.get(i as usize));
+            let claim =
+                w.api.pods.get(p).and_then(|x| m.templates[x.template].claims.get(i as usize));
             let name = claim.map(|c| c.name.clone()).unwrap_or_default();
-            row("ebs-csi", "pod", pod(p), "ProvisioningSucceeded", format!("volume of claim {name}"))
+            row(
+                "ebs-csi",
+                "pod",
+                pod(p),
+                "ProvisioningSucceeded",
+                format!("volume of claim {name}"),
+            )
         }
         _ => describe_rest(now, change, v),
     }
+}
+
+/// `Deployment/web-blue 90, Deployment/web-green 10`.
+fn weights_text(service: Id<ServiceModel>, weights: &[f64], model: &Model) -> String {
+    let backends = model.services[service].traffic.iter().flat_map(|t| &t.backends);
+    let one = |(&id, weight): (&Id<WorkloadModel>, &f64)| {
+        let row = &model.workloads[id];
+        format!("{}/{} {weight}", row.kind.name(), row.name)
+    };
+    backends.zip(weights).map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow> {
@@ -318,6 +444,18 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
         Some(EventRow { at: now, component, kind, object, reason: reason.to_owned(), message })
     };
     match *change {
+        Change::WorkloadDeleted(x, _) => {
+            row("user", "workload", workload(x), "Deleted", String::new())
+        }
+        Change::WeightsChanged(s, step) => {
+            let service = &m.services[s];
+            let message = match m.steps.get(step as usize).map(|s| &s.kind) {
+                Some(StepKind::Weights { weights, .. }) => weights_text(s, weights, m),
+                _ => String::new(),
+            };
+            let object = format!("{}/{}", service.namespace, service.name);
+            row("user", "service", object, "WeightsChanged", message)
+        }
         Change::WorkloadChanged(x, step) => {
             let message = match m.steps.get(step as usize).map(|s| &s.kind) {
                 Some(StepKind::Change { text, .. }) => text.clone(),
@@ -347,23 +485,14 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
             row("controller", "workload", owner, "FailedCreate", message)
         }
         Change::WorkloadScaled(x, hpa) => {
-            let by = if hpa.is_some() { "horizontal-pod-autoscaler" } else { "kubectl" };
+            let target = w.api.workloads[x].model;
+            let by = match hpa {
+                Some(_) => "horizontal-pod-autoscaler",
+                None if m.scaled_objects.iter().any(|(_, s)| s.target == target) => "keda-operator",
+                None => "kubectl",
+            };
             let message = format!("Scaled to {}", w.api.workloads[x].replicas);
             row(by, "workload", workload(x), "ScalingReplicaSet", message)
-        }
-        Change::HpaDecided(h) => {
-            let model = &m.hpas[Id::new(h.raw())];
-            let (spec, decision) = v.hpa.last(h)?;
-            let active = decision.scaling_active.map_or("", |a| a.reason(spec));
-            let message = format!(
-                "desired {} of {}; {}; {active}",
-                decision.desired,
-                decision.current,
-                decision.able_to_scale.reason()
-            );
-            let object = format!("{}/{}", model.namespace, model.name);
-            let reason = if decision.rescale { "SuccessfulRescale" } else { "Decided" };
-            row("horizontal-pod-autoscaler", "hpa", object, reason, message)
         }
         Change::JobFinished(x, ok) => row(
             "job-controller",
@@ -416,13 +545,10 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
             let object = group.name.clone();
             row("cluster-autoscaler", "nodegroup", object, "TriggeredScaleUp", message)
         }
-        Change::SubnetExhausted(s) => row(
-            "ec2",
-            "subnet",
-            m.subnets[s].name.clone(),
-            "InsufficientFreeAddressesInSubnet",
-            format!("{} addresses free", w.cloud.subnets[s].space.free()),
-        ),
+        Change::SubnetExhausted(s) => {
+            let (code, message) = network_events::shortage(s, v);
+            row("ec2", "subnet", m.subnets[s].name.clone(), code, message)
+        }
         Change::ZoneChanged(z, down) => row(
             "faults",
             "zone",
@@ -463,6 +589,8 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
             let reason = if on { "StockoutBegan" } else { "StockoutEnded" };
             row("faults", "fault", format!("fault {i}"), reason, String::new())
         }
-        _ => groups::describe(now, change, v),
+        _ => karpenter::describe(now, change, v)
+            .or_else(|| network_events::describe(now, change, v))
+            .or_else(|| groups::describe(now, change, v)),
     }
 }

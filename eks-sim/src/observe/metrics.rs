@@ -207,6 +207,13 @@ pub const METRICS: &[MetricDef] = &[
         "time in which at least one subnet refused an address for lack of free ones: from a refusal to the next success there"
     ),
     metric!(
+        "ip_first_exhaustion_seconds",
+        "s",
+        Higher,
+        &[],
+        "time of the first refusal of any subnet; empty in replications without one"
+    ),
+    metric!(
         "ip_free_min",
         "addresses",
         Higher,
@@ -214,11 +221,46 @@ pub const METRICS: &[MetricDef] = &[
         "smallest number of free addresses of any subnet"
     ),
     metric!(
+        "ip_unused",
+        "addresses",
+        Lower,
+        &[Stat::Mean, Stat::Max],
+        "addresses of all subnets that nodes hold for pods and no pod has (warm or in cooldown), over time"
+    ),
+    metric!(
         "pods_address_refused",
         "pods",
         Lower,
         &[],
         "pods that were refused an address at least once"
+    ),
+    metric!(
+        "pod_address_wait_seconds",
+        "s",
+        Lower,
+        DISTRIBUTION,
+        "over these pods, from the first refusal to the address or to their end; a pod that waits at the end counts with its wait"
+    ),
+    metric!(
+        "launches_without_address",
+        "launches",
+        Lower,
+        &[],
+        "instance launches refused because no subnet had a free address"
+    ),
+    metric!(
+        "load_balancers_refused",
+        "refusals",
+        Lower,
+        &[],
+        "times a load balancer was not made or could not grow for lack of free addresses"
+    ),
+    metric!(
+        "ec2_calls_throttled",
+        "calls",
+        Lower,
+        &[],
+        "EC2 API calls for interfaces and addresses that were refused with RequestLimitExceeded"
     ),
     metric!("api_availability", "share", Higher, &[], "time in which the API accepted writes"),
     metric!("node_failures", "nodes", Lower, &[], "nodes that crashed or lost their zone"),

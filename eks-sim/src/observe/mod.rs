@@ -4,5 +4,7 @@ pub mod collector;
 pub mod detail;
 mod integral;
 pub mod metrics;
+mod network_events;
 pub mod outcome;
+mod scaling;
 pub mod series;

@@ -1,5 +1,6 @@
 //! What one replication leaves behind.
 
+use crate::components::karpenter::explain::Purchase;
 use crate::units::{Money, SimTime, Span};
 
 /// The result of one replication.
@@ -131,6 +132,25 @@ pub struct Detail {
     pub pods: Vec<PodRow>,
     /// A row per node, in order of registration.
     pub nodes: Vec<NodeRow>,
+    /// A record per subnet.
+    pub subnets: Vec<SubnetTrack>,
+}
+
+/// What the addresses of a subnet were used for over time, on the grid of the time series.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubnetTrack {
+    /// Name.
+    pub name: String,
+    /// Zone.
+    pub zone: String,
+    /// Address block.
+    pub cidr: String,
+    /// Usable addresses.
+    pub usable: u32,
+    /// Distance of the points.
+    pub step: Span,
+    /// Addresses by use, in the order of [`super::series::SUBNET_USES`].
+    pub uses: [Vec<f64>; 7],
 }
 
 /// One line of `events.csv`.
@@ -216,6 +236,14 @@ pub struct NodeRow {
     pub max_pods: u32,
     /// Most pods at once.
     pub pods_max: u32,
+    /// Most network interfaces at once.
+    pub enis_max: u32,
+    /// Most /28 prefixes at once.
+    pub prefixes_max: u32,
+    /// Most addresses of subnets held at once: interfaces' own and those for pods.
+    pub addresses_max: u32,
     /// Cost.
     pub cost: Money,
+    /// Why Karpenter bought it.
+    pub purchase: Option<Purchase>,
 }

@@ -64,5 +64,23 @@ series! {
     REQUESTS_OFFERED = "requests_offered", "requests/s", Service, "requests a second from outside";
     REQUESTS_SERVED = "requests_served", "requests/s", Service, "of these, served in time";
     ADDRESSES_FREE = "addresses_free", "addresses", Subnet, "free addresses of a subnet";
+    ADDRESSES_FRAGMENTED = "addresses_fragmented", "addresses", Subnet, "of these, in no wholly free /28 block";
+    ADDRESSES_ASSIGNED = "addresses_assigned", "addresses", Subnet, "addresses of a subnet that pods have";
+    ADDRESSES_WARM = "addresses_warm", "addresses", Subnet, "addresses that nodes hold for pods to come";
+    ADDRESSES_COOLING = "addresses_cooling", "addresses", Subnet, "addresses that pods gave back and that cannot be given out yet";
+    ADDRESSES_NODES = "addresses_nodes", "addresses", Subnet, "own addresses of nodes and of their further interfaces";
+    ADDRESSES_OTHER = "addresses_other", "addresses", Subnet, "addresses held by anything else";
     COST_RATE = "cost_rate", "USD/h", CostComponent, "cost of an hour at the present state, by component";
 }
+
+/// The uses of a subnet's addresses that add up to its usable ones, and then all that are free
+/// (which the last two make up).
+pub const SUBNET_USES: [&str; 7] = [
+    ADDRESSES_ASSIGNED,
+    ADDRESSES_WARM,
+    ADDRESSES_COOLING,
+    ADDRESSES_NODES,
+    ADDRESSES_OTHER,
+    ADDRESSES_FRAGMENTED,
+    ADDRESSES_FREE,
+];

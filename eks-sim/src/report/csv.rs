@@ -181,6 +181,9 @@ pub fn nodes(replication: u32, detail: &Detail) -> Vec<u8> {
         "allocatable_memory_bytes",
         "max_pods",
         "pods_max",
+        "enis_max",
+        "prefixes_max",
+        "addresses_max",
         "cost_usd",
     ]);
     for n in &detail.nodes {
@@ -201,15 +204,59 @@ pub fn nodes(replication: u32, detail: &Detail) -> Vec<u8> {
             n.allocatable_memory.to_string(),
             n.max_pods.to_string(),
             n.pods_max.to_string(),
+            n.enis_max.to_string(),
+            n.prefixes_max.to_string(),
+            n.addresses_max.to_string(),
             usd(n.cost),
         ]);
     }
     table.finish()
 }
 
-/// `subnets.csv`: the subnets of all replications.
+/// `subnets.csv`: what the addresses of each subnet were used for over time, in one replication.
+///
+/// `assigned` to `free_in_blocks` add up to `usable`.
 #[must_use]
-pub fn subnets(rows: &[Row]) -> Vec<u8> {
+pub fn subnets(replication: u32, detail: &Detail) -> Vec<u8> {
+    let mut table = Table::new([
+        "replication",
+        "time_s",
+        "name",
+        "zone",
+        "cidr",
+        "usable",
+        "assigned",
+        "warm",
+        "cooling",
+        "nodes",
+        "other",
+        "free_fragmented",
+        "free_in_blocks",
+        "free",
+    ]);
+    for s in &detail.subnets {
+        let [.., fragmented, free] = &s.uses;
+        for (i, (free, fragmented)) in free.iter().zip(fragmented).enumerate() {
+            let first = [
+                replication.to_string(),
+                span(s.step * i as u64),
+                s.name.clone(),
+                s.zone.clone(),
+                s.cidr.clone(),
+                s.usable.to_string(),
+            ];
+            let uses = s.uses.iter().take(6).map(|u| number(u.get(i).copied().unwrap_or(f64::NAN)));
+            table.row(
+                first.into_iter().chain(uses).chain([number(free - fragmented), number(*free)]),
+            );
+        }
+    }
+    table.finish()
+}
+
+/// `subnet_totals.csv`: the subnets of all replications.
+#[must_use]
+pub fn subnet_totals(rows: &[Row]) -> Vec<u8> {
     let mut table = Table::new([
         "replication",
         "name",
@@ -373,7 +420,11 @@ mod tests {
         assert_eq!(rows[1][..3], ["1", "1.5", "scheduler"]);
         assert!(rows[1][6].contains("\"quoted\""));
         assert_eq!(records(&pods(*index, detail))[1][11], "2");
-        assert_eq!(records(&nodes(*index, detail))[1][16], "1.5");
+        assert_eq!(records(&nodes(*index, detail))[1][19], "1.5");
+        let uses = records(&subnets(*index, detail));
+        assert_eq!(uses.len(), 3);
+        let parts: f64 = uses[2][6..13].iter().map(|part| part.parse::<f64>().unwrap()).sum();
+        assert_eq!((uses[2][1].as_str(), parts, uses[2][13].as_str()), ("300", 251.0, "150"));
     }
 
     #[test]
@@ -384,7 +435,7 @@ mod tests {
         assert_eq!(rows[1][at("BilledCost")], "2.4");
         assert_eq!(rows[1][at("ConsumedUnit")], "Hours");
         assert_eq!(rows.len(), 1 + 3 * 2);
-        assert_eq!(records(&subnets(&study().rows)).len(), 1 + 3 * 2);
+        assert_eq!(records(&subnet_totals(&study().rows)).len(), 1 + 3 * 2);
     }
 
     #[test]

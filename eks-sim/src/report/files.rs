@@ -93,12 +93,13 @@ pub fn study_files(
     add(TIMING, pretty(timing));
     add("replications.csv", csv::replications(&study.rows));
     add("timeseries.csv", csv::time_series(study));
-    add("subnets.csv", csv::subnets(&study.rows));
+    add("subnet_totals.csv", csv::subnet_totals(&study.rows));
     add("cost.csv", csv::cost(&study.rows));
     if let Some((index, detail)) = &study.detail {
         add("events.csv", csv::events(*index, detail));
         add("pods.csv", csv::pods(*index, detail));
         add("nodes.csv", csv::nodes(*index, detail));
+        add("subnets.csv", csv::subnets(*index, detail));
     }
     #[cfg(feature = "report")]
     for (name, svg) in super::plots::all(study) {

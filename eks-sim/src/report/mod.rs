@@ -9,3 +9,4 @@ pub mod outline;
 #[cfg(feature = "report")]
 pub mod plots;
 pub mod render;
+pub mod subnets;

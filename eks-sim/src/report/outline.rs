@@ -52,6 +52,10 @@ pub fn label(column: &str) -> String {
         "hpa scalings" => "scalings by autoscalers".to_owned(),
         "ip exhaustion" => "address exhaustion".to_owned(),
         "ip free min" => "fewest free addresses".to_owned(),
+        "ip first exhaustion" => "first address exhaustion at".to_owned(),
+        "ip unused mean" => "unused addresses of nodes mean".to_owned(),
+        "ip unused max" => "unused addresses of nodes max".to_owned(),
+        "launches without address" => "launches refused an address".to_owned(),
         "pods address refused" => "pods refused an address".to_owned(),
         _ => text.replace("cpu", "CPU"),
     }
@@ -207,8 +211,15 @@ const GROUPS: &[Group] = &[
     },
     Group {
         title: "Network and control plane",
-        columns: &["api_availability", "ip_free_min"],
-        rare: &["ip_exhaustion_seconds", "pods_address_refused"],
+        columns: &["api_availability", "ip_free_min", "ip_unused_mean", "ip_unused_max"],
+        rare: &[
+            "ip_first_exhaustion_seconds",
+            "ip_exhaustion_seconds",
+            "pods_address_refused",
+            "pod_address_wait_seconds_mean",
+            "pod_address_wait_seconds_max",
+            "launches_without_address",
+        ],
     },
 ];
 
@@ -262,6 +273,6 @@ fn subnets(summary: &Summary) -> Section {
     };
     let rows: Vec<Line> = summary.subnets.iter().take(SHOWN).map(row).collect();
     let hidden = summary.subnets.len().saturating_sub(SHOWN);
-    let remark = (hidden > 0).then(|| format!("{hidden} more in subnets.csv"));
+    let remark = (hidden > 0).then(|| format!("{hidden} more in subnet_totals.csv"));
     Section { title: "Fewest free addresses by subnet", rows, remark }
 }

@@ -156,6 +156,14 @@ codes! {
     IGNORED_IN_MODEL = "W0602";
     /// Two HPAs scale the same object.
     TWO_SCALERS = "W0515";
+    /// Custom networking without an ENIConfig for some nodes.
+    ENI_CONFIG_MISSING = "W0516";
+    /// A node allows more pods than the CNI has addresses for.
+    MORE_PODS_THAN_ADDRESSES = "W0517";
+    /// No type of the node groups can carry branch interfaces.
+    NO_TRUNK = "W0518";
+    /// ENIConfigs or SecurityGroupPolicies without their switch.
+    NETWORK_OBJECT_UNUSED = "W0519";
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Known mistakes that are allowed but seldom meant; all are warnings.
 
 mod budgets;
+mod network;
 mod placement;
 mod scaling;
 mod services;
@@ -30,6 +31,7 @@ pub fn check(
     budgets::check(&input, reporter);
     services::check(&input, reporter);
     placement::check(&input, reporter);
+    network::check(&input, reporter);
 }
 
 impl<'a> Input<'a> {

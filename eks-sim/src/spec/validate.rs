@@ -1,6 +1,7 @@
 //! What a scenario must be beyond its types: sizes in order, names known, references that lead
 //! somewhere.
 
+mod network;
 mod nodes;
 
 use super::codes;
@@ -110,6 +111,7 @@ pub fn check(
             );
         }
     }
+    load(scenario, &mut c);
     traffic(scenario, manifests, &mut c);
     plan(scenario, &mut c);
 }
@@ -176,7 +178,7 @@ fn cluster(scenario: &Scenario, c: &mut Checker<'_, '_>) {
     if let Some(spec) = &cluster.autoscaler.cluster_autoscaler {
         nodes::cluster_autoscaler(spec, "spec.cluster.autoscaler.clusterAutoscaler", c);
     }
-    network(scenario, c);
+    network::check(scenario, c);
 }
 
 fn node_group(group: &NodeGroupSpec, subnets: &[SubnetSpec], at: &str, c: &mut Checker<'_, '_>) {
@@ -244,118 +246,6 @@ fn node_group(group: &NodeGroupSpec, subnets: &[SubnetSpec], at: &str, c: &mut C
     nodes::taints(&group.startup_taints, &format!("{at}.startupTaints"), c);
 }
 
-/// An IPv4 block as first address and prefix length, and the mend if it is none.
-fn block(text: &str) -> Result<(u32, u8), String> {
-    let bad = || "write an IPv4 block such as `10.0.0.0/16`".to_owned();
-    let (address, prefix) = text.split_once('/').ok_or_else(bad)?;
-    let address: std::net::Ipv4Addr = address.parse().map_err(|_| bad())?;
-    let prefix: u8 = prefix.parse().map_err(|_| bad())?;
-    if prefix > 32 {
-        return Err(bad());
-    }
-    let first = u32::from(address);
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-    if first & !mask != 0 {
-        let aligned = std::net::Ipv4Addr::from(first & mask);
-        return Err(format!("the block starts at `{aligned}/{prefix}`; write that"));
-    }
-    Ok((first, prefix))
-}
-
-fn inside(inner: (u32, u8), outer: (u32, u8)) -> bool {
-    let mask = u32::MAX.checked_shl(32 - u32::from(outer.1)).unwrap_or(0);
-    inner.1 >= outer.1 && inner.0 & mask == outer.0
-}
-
-fn network(scenario: &Scenario, c: &mut Checker<'_, '_>) {
-    let cluster = &scenario.spec.cluster;
-    let network = &cluster.network;
-    let at = "spec.cluster.network";
-    let mut blocks = Vec::new();
-    let own = std::iter::once((format!("{at}.vpcCidr"), &network.vpc_cidr));
-    let more = network.secondary_cidrs.iter().enumerate();
-    for (path, text) in own.chain(more.map(|(i, t)| (format!("{at}.secondaryCidrs.{i}"), t))) {
-        match block(text) {
-            Ok(b) if (16..=28).contains(&b.1) => blocks.push(b),
-            Ok(_) => {
-                let message = format!("a VPC block cannot be `{text}`");
-                c.error(codes::OUT_OF_RANGE, &path, message, "use a prefix from /16 to /28");
-            }
-            Err(mend) => {
-                c.error(codes::BAD_VALUE, &path, format!("`{text}` is no address block"), mend)
-            }
-        }
-    }
-    subnets(scenario, &blocks, c);
-}
-
-/// Zone, size and block of every subnet.
-fn subnets(scenario: &Scenario, blocks: &[(u32, u8)], c: &mut Checker<'_, '_>) {
-    let region = &scenario.spec.cluster.region;
-    let network = &scenario.spec.cluster.network;
-    let mut taken: Vec<((u32, u8), &str)> = Vec::new();
-    for (i, subnet) in network.subnets.iter().enumerate() {
-        let at = format!("spec.cluster.network.subnets.{i}");
-        if !subnet.zone.starts_with(region.as_str()) || subnet.zone.len() != region.len() + 1 {
-            let message = format!("`{}` is no zone of {region}", subnet.zone);
-            let help = format!("write for example `{region}a`");
-            c.error(codes::UNKNOWN_VALUE, &format!("{at}.zone"), message, help);
-        }
-        let Some(block) = subnet_block(subnet, &at, c) else { continue };
-        let path = format!("{at}.cidr");
-        let text = subnet.cidr.as_deref().unwrap_or("");
-        if !blocks.is_empty() && !blocks.iter().any(|o| inside(block, *o)) {
-            let message = format!("`{text}` is outside the VPC ({})", network.vpc_cidr);
-            let help = "choose a block inside it, or add one to `secondaryCidrs`";
-            c.error(codes::OUT_OF_RANGE, &path, message, help);
-        }
-        if let Some((_, other)) = taken.iter().find(|(t, _)| inside(block, *t) || inside(*t, block))
-        {
-            let message = format!("`{text}` overlaps the subnet `{other}`");
-            c.error(codes::CONTRADICTION, &path, message, "choose a block that is free");
-        }
-        taken.push((block, &subnet.name));
-    }
-}
-
-/// The block of a subnet, if it has a good one of its own.
-fn subnet_block(subnet: &SubnetSpec, at: &str, c: &mut Checker<'_, '_>) -> Option<(u32, u8)> {
-    match (&subnet.cidr, subnet.prefix) {
-        (Some(_), Some(_)) => {
-            let message = format!("the subnet `{}` has both `cidr` and `prefix`", subnet.name);
-            c.error(
-                codes::CONTRADICTION,
-                &format!("{at}.prefix"),
-                message,
-                "remove one of the two",
-            );
-        }
-        (None, None) => {
-            let message = format!("the subnet `{}` has no size", subnet.name);
-            c.error(codes::MISSING_FIELD, at, message, "add `prefix: 24` or `cidr: 10.0.0.0/24`");
-        }
-        (None, Some(prefix)) if !(16..=28).contains(&prefix) => {
-            let message = format!("a subnet cannot be a /{prefix}");
-            let path = format!("{at}.prefix");
-            c.error(codes::OUT_OF_RANGE, &path, message, "write a number from 16 to 28");
-        }
-        (None, Some(_)) => {}
-        (Some(text), None) => match block(text) {
-            Ok(block) if (16..=28).contains(&block.1) => return Some(block),
-            Ok(_) => {
-                let message = format!("a subnet cannot be `{text}`");
-                let path = format!("{at}.cidr");
-                c.error(codes::OUT_OF_RANGE, &path, message, "use a prefix from /16 to /28");
-            }
-            Err(mend) => {
-                let message = format!("`{text}` is no address block");
-                c.error(codes::BAD_VALUE, &format!("{at}.cidr"), message, mend);
-            }
-        },
-    }
-    None
-}
-
 /// `Service/NAME` or `Service/NAMESPACE/NAME`.
 pub(super) fn service_of(text: &str) -> Option<(Option<&str>, &str)> {
     let rest = text.strip_prefix("Service/")?;
@@ -365,6 +255,16 @@ pub(super) fn service_of(text: &str) -> Option<(Option<&str>, &str)> {
         }
         None if !rest.is_empty() => Some((None, rest)),
         _ => None,
+    }
+}
+
+/// How requests are simulated, and what a mesh adds to them.
+fn load(scenario: &Scenario, c: &mut Checker<'_, '_>) {
+    if let Some(mode) = &scenario.spec.load.mode {
+        c.one_of("spec.load.mode", mode, &["fluid", "exact"]);
+    }
+    if let Some(start) = scenario.spec.mesh.as_ref().and_then(|m| m.start.as_ref()) {
+        c.one_of("spec.mesh.start", start, &["before", "together"]);
     }
 }
 
@@ -387,6 +287,9 @@ fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) 
         if let Some(discipline) = &traffic.discipline {
             c.one_of(&format!("{at}.discipline"), discipline, &["processorSharing", "fifo"]);
         }
+        if let Some(balancing) = &traffic.balancing {
+            c.one_of(&format!("{at}.balancing"), balancing, &["shared", "random"]);
+        }
         let Some(rate) = &traffic.rate else { continue };
         let shapes = [
             rate.constant.is_some(),
@@ -394,6 +297,8 @@ fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) 
             rate.ramp.is_some(),
             rate.diurnal.is_some(),
             rate.csv.is_some(),
+            rate.prometheus.is_some(),
+            rate.counts.is_some(),
         ];
         if shapes.iter().filter(|s| **s).count() != 1 {
             let message = "a rate has exactly one shape".to_owned();
@@ -401,7 +306,7 @@ fn traffic(scenario: &Scenario, manifests: &Manifests, c: &mut Checker<'_, '_>) 
                 codes::ONE_OF,
                 &format!("{at}.rate"),
                 message,
-                "keep one of `constant`, `steps`, `ramp`, `diurnal` or `csv`",
+                "keep one of `constant`, `steps`, `ramp`, `diurnal`, `csv`, `prometheus` or `counts`",
             );
         }
     }

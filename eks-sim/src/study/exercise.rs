@@ -31,7 +31,7 @@ macro_rules! embedded {
 
 /// In the order in which they are listed: the later ones build on the earlier.
 const EMBEDDED: &[Texts] =
-    embedded!["max-pods", "hpa-arithmetic", "dry-subnet", "zone-loss", "etcd-quorum"];
+    embedded!["max-pods", "hpa-arithmetic", "dry-subnet", "zone-loss", "etcd-quorum", "big-pod"];
 
 /// An exercise with its scenario.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +115,9 @@ pub struct Measure {
     /// Pods that exist at the end.
     #[serde(default)]
     pub pods: Option<PodFilter>,
+    /// Nodes that were launched.
+    #[serde(default)]
+    pub nodes: Option<NodeFilter>,
     /// Number of events.
     #[serde(default)]
     pub events: Option<EventFilter>,
@@ -135,6 +138,17 @@ pub struct PodFilter {
     /// Only those that became Ready, or only those that did not.
     #[serde(default)]
     pub ready: Option<bool>,
+}
+
+/// Which nodes count.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeFilter {
+    /// Their node group or NodePool.
+    pub group: String,
+    /// Their instance type.
+    #[serde(default)]
+    pub instance_type: Option<String>,
 }
 
 /// Which events count; the names are those of `events.csv`.
@@ -423,6 +437,12 @@ impl Lab<'_> {
         if let Some(filter) = &measure.pods {
             return Ok(detail.pods.iter().filter(|p| pod_counts(p, filter)).count() as f64);
         }
+        if let Some(filter) = &measure.nodes {
+            let wanted = filter.instance_type.as_ref();
+            let of = detail.nodes.iter().filter(|n| n.group == filter.group);
+            let of_type = of.filter(|n| wanted.is_none_or(|t| n.instance_type == *t));
+            return Ok(of_type.count() as f64);
+        }
         if let Some(filter) = &measure.events {
             return Ok(events(detail, filter).count() as f64);
         }
@@ -431,7 +451,8 @@ impl Lab<'_> {
             let first = first.ok_or_else(|| exercise.no_key("there is no such event"))?;
             return Ok(first.at.secs_f64() - filter.from.secs_f64());
         }
-        Err(exercise.no_key("a measure needs one of metric, pods, events, firstEvent, first"))
+        Err(exercise
+            .no_key("a measure needs one of metric, pods, nodes, events, firstEvent, first"))
     }
 
     fn first(&self, spec: &FirstSpec) -> Result<f64, ExerciseError> {

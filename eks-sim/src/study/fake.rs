@@ -78,9 +78,10 @@ impl Fake {
             add("load", &name, "requests/s", &|i| 300.0 * f64::from(w + 1) * shape(i));
         }
         for (k, name) in ["a", "b", "c"].iter().enumerate() {
-            add("addresses_free", name, "addresses", &|i| {
-                (251.0 - 40.0 * k as f64 - 150.0 * shape(i)).round()
-            });
+            let free = |i: u32| (251.0 - 40.0 * k as f64 - 150.0 * shape(i)).round();
+            add("addresses_free", name, "addresses", &free);
+            add("addresses_fragmented", name, "addresses", &|i| (free(i) * 0.3).round());
+            add("addresses_assigned", name, "addresses", &|i| 251.0 - free(i));
         }
         add("cost_rate", "control plane", "USD/h", &|_| 0.1);
         add("cost_rate", "EC2 on-demand", "USD/h", &|i| nodes(i) * 0.096);
@@ -111,7 +112,19 @@ impl Fake {
             cost: Money::from_usd(1.5),
             ..NodeRow::default()
         };
-        Detail { events: vec![event], pods: (0..3).map(pod).collect(), nodes: vec![node] }
+        let track = SubnetTrack {
+            name: "a".into(),
+            usable: 251,
+            step: Span::from_secs(300),
+            uses: [60.0, 30.0, 0.0, 9.0, 2.0, 30.0, 150.0].map(|n| vec![n, n]),
+            ..SubnetTrack::default()
+        };
+        Detail {
+            events: vec![event],
+            pods: (0..3).map(pod).collect(),
+            nodes: vec![node],
+            subnets: vec![track],
+        }
     }
 }
 

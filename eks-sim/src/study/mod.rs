@@ -10,6 +10,7 @@ pub mod replicate;
 pub mod run;
 mod samples;
 pub mod stats;
+pub mod subnets;
 pub mod summary;
 
 pub use samples::round_significant;

@@ -1,8 +1,12 @@
 //! Facts ([`Change`]) and wishes ([`Request`]).
 
 use super::cloud::{Fleet, Instance, LaunchFailure};
-use super::model::{BudgetModel, CronModel, GroupModel, ServiceModel, SubnetModel, VpaModel, Zone};
+use super::model::{
+    BudgetModel, CronModel, GroupModel, ScaledObjectModel, ServiceModel, SubnetModel, VpaModel,
+    Zone,
+};
 use super::nodes::SystemTaint;
+use super::recommendations::Targets;
 use super::shapes::Shape;
 use super::{Hpa, Node, NodeCondition, PodId, Set, Workload};
 use crate::units::Id;
@@ -40,6 +44,10 @@ pub enum Client {
     Vpa,
     /// Fargate's scheduler.
     Fargate,
+    /// KEDA's operator.
+    Keda,
+    /// Garbage collector.
+    GarbageCollector,
 }
 
 impl Client {
@@ -69,6 +77,8 @@ impl Client {
             Self::User => "kubectl",
             Self::Vpa => "vertical-pod-autoscaler",
             Self::Fargate => "fargate-scheduler",
+            Self::Keda => "keda-operator",
+            Self::GarbageCollector => "generic-garbage-collector",
         }
     }
 }
@@ -153,6 +163,17 @@ pub enum Request {
         /// HPA that asks, if any.
         hpa: Option<Id<Hpa>>,
     },
+    /// Set the bounds of an HPA.
+    PatchHpa {
+        /// HPA.
+        hpa: Id<Hpa>,
+        /// `minReplicas`.
+        min: i32,
+        /// `maxReplicas`.
+        max: i32,
+        /// Number of the change in the model.
+        patch: u32,
+    },
     /// Create the current ReplicaSet of a Deployment.
     CreateSet {
         /// Deployment.
@@ -226,8 +247,8 @@ pub enum Request {
     RecommendVpa {
         /// VPA.
         vpa: Id<VpaModel>,
-        /// What new pods get.
-        shape: Id<Shape>,
+        /// Targets of its containers.
+        targets: Id<Targets>,
     },
     /// Resize a pod in place.
     ResizePod {
@@ -280,6 +301,8 @@ pub enum Reason {
     Drained,
     /// Karpenter drains its node.
     NodeDisrupted,
+    /// What owned it was deleted.
+    OwnerDeleted,
     /// Its requests are far from the VPA's recommendation.
     VpaEviction,
 }
@@ -314,6 +337,7 @@ impl Reason {
             Self::SpotInterruption => "SpotInterruption",
             Self::Drained => "EvictionByEvictionAPI",
             Self::NodeDisrupted => "Disrupted",
+            Self::OwnerDeleted => "OwnerDeleted",
             Self::VpaEviction => "EvictedByVPA",
         }
     }
@@ -380,6 +404,10 @@ pub enum Change {
     SetScaled(Id<Set>),
     /// An HPA made a decision.
     HpaDecided(Id<Hpa>),
+    /// An HPA has other bounds.
+    HpaPatched(Id<Hpa>),
+    /// Some trigger of a ScaledObject became active, or none is any more.
+    TriggersChanged(Id<ScaledObjectModel>, bool),
     /// A node registered.
     NodeRegistered(Id<Node>),
     /// A node's Ready condition changed.
@@ -398,6 +426,10 @@ pub enum Change {
     InstanceCrashed(Id<Instance>),
     /// An instance ended.
     InstanceTerminated(Id<Instance>),
+    /// An ended instance is gone: its addresses come back.
+    InstanceGone(Id<Instance>),
+    /// The CNI of a node that was not ready for it has its first interface for pods.
+    NodeNetworkReady(Id<Node>),
     /// A launch was refused.
     LaunchRefused(Id<GroupModel>, LaunchFailure),
     /// The desired size of a node group changed.
@@ -446,8 +478,18 @@ pub enum Change {
     SubnetChanged(Id<SubnetModel>),
     /// A subnet had no address for somebody.
     SubnetExhausted(Id<SubnetModel>),
+    /// A load balancer was refused for lack of addresses.
+    LoadBalancerRefused(u32),
+    /// A load balancer has more addresses, or fewer.
+    LoadBalancerChanged(u32),
+    /// EC2 refused a call of a node with `RequestLimitExceeded`.
+    ApiThrottled(Id<Node>),
     /// Endpoints of a Service changed.
     EndpointsChanged(Id<ServiceModel>),
+    /// A step of this number split the requests to a Service anew.
+    WeightsChanged(Id<ServiceModel>, u32),
+    /// A workload was deleted, by the step of this number.
+    WorkloadDeleted(Id<Workload>, u32),
     /// Rates of a Service changed.
     LoadChanged(Id<ServiceModel>),
     /// A zone went down or came back.
@@ -462,8 +504,16 @@ pub enum Change {
     RequestRefused(Client, Request),
     /// A fault began.
     FaultBegan(u32),
+    /// A step of the scenario changed NodePools, node classes or their images.
+    NodePoolsChanged(u32),
     /// EC2 runs out of capacity that a fault of this number names, or has it again.
     StockoutChanged(u32, bool),
+    /// Karpenter has another reason to leave a node alone.
+    NodeKept(Id<Node>),
+    /// Karpenter's scheduling round found a pod another place, or none.
+    PodPromised(PodId),
+    /// Something happened to a NodeClaim of Karpenter: its number, and that of the note.
+    NodeClaimChanged(u32, u32),
     /// A volume was created for the claim of this number of the pod's template.
     VolumeCreated(PodId, u32),
     /// A pod's sandbox needs an address.

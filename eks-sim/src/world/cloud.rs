@@ -3,7 +3,7 @@
 use super::model::{GroupModel, GroupType, SubnetModel, Zone};
 use super::{Model, Node};
 use crate::k8s;
-use crate::policy::vpc_cni::AddressSpace;
+use crate::policy::vpc_cni::{AddressSpace, ApiBuckets};
 use crate::units::{Id, IdVec, SimTime};
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub struct Instance {
     pub running: SimTime,
     /// Ended.
     pub terminated: SimTime,
+    /// Shut down for good: its addresses are free again.
+    pub gone: SimTime,
     /// Why it ended.
     pub end_reason: &'static str,
     /// Crashed.
@@ -146,6 +148,19 @@ impl LaunchFailure {
     }
 }
 
+/// State of a load balancer.
+#[derive(Clone, Debug, Default)]
+pub struct LoadBalancer {
+    /// Its addresses and their subnets, oldest first; none while it is refused.
+    pub addresses: Vec<(Id<SubnetModel>, std::net::Ipv4Addr)>,
+    /// Refusals in a row.
+    pub refused: u32,
+    /// Since when fewer addresses would do.
+    pub idle_since: Option<SimTime>,
+    /// Whether it is about to grow.
+    pub growing: bool,
+}
+
 /// State of a subnet.
 #[derive(Clone, Debug)]
 pub struct Subnet {
@@ -218,6 +233,10 @@ pub struct Cloud {
     pub fleets: IdVec<Fleet, Fleet>,
     /// Subnets.
     pub subnets: IdVec<SubnetModel, Subnet>,
+    /// Load balancers, as the model lists them.
+    pub load_balancers: Vec<LoadBalancer>,
+    /// The account's token buckets of the EC2 API.
+    pub ec2_api: ApiBuckets,
     /// Zones that are down.
     pub zone_down: IdVec<Zone, bool>,
     /// etcd members.
@@ -232,6 +251,8 @@ pub struct Cloud {
     pub spot_pools: Vec<SpotPool>,
     /// When the bucket of launched instances is full again.
     pub launches_full_at: SimTime,
+    /// Machines that stopped working so far.
+    pub deaths: u32,
     /// EBS volumes by the key of their claim.
     pub volumes: std::collections::BTreeMap<u64, Volume>,
 }

@@ -18,10 +18,32 @@ pub struct KarpenterModel {
     pub options: Options,
     /// Instance types by node class, with Karpenter's estimate of their nodes.
     pub catalog: Arc<Catalog>,
-    /// NodePools.
-    pub pools: IdVec<NodePoolModel, NodePoolModel>,
+    /// NodePools as the run starts with them.
+    pub pools: IdVec<NodePoolModel, Arc<NodePoolModel>>,
+    /// What changes of the scenario make of them, by the number of the step.
+    pub updates: Vec<PoolUpdate>,
     /// Whether this is EKS Auto Mode: the networking agents are no pods.
     pub auto_mode: bool,
+}
+
+/// A NodePool after a change of it or of its node class.
+#[derive(Clone, Debug)]
+pub struct PoolUpdate {
+    /// Number of the step.
+    pub step: u32,
+    /// Which NodePool.
+    pub pool: Id<NodePoolModel>,
+    /// What it becomes.
+    pub model: Arc<NodePoolModel>,
+}
+
+/// The image of a node class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// Selector terms as text.
+    pub selector: String,
+    /// Family whose newest image is taken (`al2023@latest`), in lower case.
+    pub latest_of: Option<String>,
 }
 
 /// A NodePool with its node class.
@@ -59,6 +81,16 @@ pub struct NodePoolModel {
     pub bought: Vec<[Option<u32>; 3]>,
     /// Subnets of its node class.
     pub subnets: Vec<Id<SubnetModel>>,
+    /// Nodes that are kept whatever the pods ask for (static capacity).
+    pub replicas: Option<u32>,
+    /// Fingerprint of the template's fields whose change makes nodes drift.
+    pub template_hash: u64,
+    /// The same of the node class.
+    pub class_hash: u64,
+    /// Image of the node class.
+    pub image: Image,
+    /// Instance types left after each requirement, from the catalogue to the pool's.
+    pub narrowing: Vec<(String, usize)>,
 }
 
 impl NodePoolModel {

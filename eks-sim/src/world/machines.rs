@@ -59,6 +59,10 @@ pub struct Machine {
     pub pull_free: SimTime,
     /// When images are reported next.
     pub reports_at: SimTime,
+    /// When the kubelet has done its part of becoming Ready.
+    pub ready_from: SimTime,
+    /// Whether the CNI has no network for pods yet, which keeps the node from Ready.
+    pub network_missing: bool,
 }
 
 /// Load on a Service.
@@ -86,8 +90,37 @@ pub struct ServiceLoad {
     pub backlog: f64,
     /// What became of the requests so far; those lost to dead endpoints count as dropped.
     pub totals: Flow,
-    /// Use of each live endpoint: one for all, or one for each zone.
+    /// Use of each live endpoint: one for all, or one for each zone or backend.
     pub usage: Vec<Usage>,
+    /// Single requests since the last change of the load, in the exact mode.
+    pub requests: Option<Box<RequestWindow>>,
+    /// What its backends get, if requests are split by weight.
+    pub backends: Vec<BackendLoad>,
+}
+
+/// What became of single requests between two changes of the load.
+#[derive(Clone, Debug, Default)]
+pub struct RequestWindow {
+    /// Nanoseconds from the first attempt to the answer of each request from outside that ended
+    /// well.
+    pub answers: Vec<u64>,
+    /// Requests from outside that ended badly.
+    pub failed: u64,
+    /// Requests that are here now, those that wait for their calls included.
+    pub present: u32,
+    /// Time integral of the number in the queues, from the start on.
+    pub present_nanos: u128,
+    /// Time that all requests have spent in the queues, from the start on.
+    pub stayed_nanos: u128,
+}
+
+/// Requests to one backend of a Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BackendLoad {
+    /// Requests per second that are sent to it.
+    pub offered: f64,
+    /// Share of them that fails.
+    pub failing: f64,
 }
 
 /// Time in the system of the requests of an interval, calls included, in seconds.
@@ -100,6 +133,33 @@ pub struct Passage {
     /// How far the mean of the instant moved away from `mean` by the end of the interval (and was
     /// on the other side at its beginning).
     pub drift: f64,
+    /// What some requests do and others do not, if that spreads them most.
+    pub branch: Branch,
+}
+
+/// A call that only some requests make: their times have two humps.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Branch {
+    /// Share of the requests that make it; 0 without a branch.
+    pub share: f64,
+    /// Seconds that it takes on average.
+    pub mean: f64,
+    /// Their standard deviation.
+    pub sd: f64,
+}
+
+impl Branch {
+    /// The variance that the choice adds.
+    #[must_use]
+    pub fn between(&self) -> f64 {
+        self.share * (1.0 - self.share) * self.mean * self.mean
+    }
+
+    /// The variance of requests that do not make the call, by that of all.
+    #[must_use]
+    pub fn without(&self, variance: f64) -> f64 {
+        (variance - self.between() - self.share * self.sd * self.sd).max(0.0)
+    }
 }
 
 /// What a live endpoint uses for requests.
@@ -111,6 +171,8 @@ pub struct Usage {
     pub pods: u32,
     /// Bytes of memory.
     pub memory: f64,
+    /// When the cores or the memory changed last.
+    pub changed: SimTime,
     /// (since, ∫ cores dt at that time, cores from then on): the last minutes.
     pub history: VecDeque<(SimTime, f64, f64)>,
 }
@@ -120,6 +182,11 @@ impl ServiceLoad {
     #[must_use]
     pub fn usage(&self, zone: Id<Zone>) -> Option<&Usage> {
         if self.usage.len() == 1 { self.usage.first() } else { self.usage.get(zone.index()) }
+    }
+    /// Use of a live endpoint of this backend.
+    #[must_use]
+    pub fn usage_of_backend(&self, backend: usize) -> Option<&Usage> {
+        self.usage.get(backend)
     }
     /// Cores that all live endpoints use.
     #[must_use]
@@ -136,11 +203,42 @@ impl Usage {
         found.map_or(0.0, |&(since, sum, cores)| sum + cores * at.since(since).secs_f64())
     }
 
+    /// Mean cores between two instants: exact where they did not change.
+    #[must_use]
+    pub fn mean(&self, begin: SimTime, end: SimTime) -> f64 {
+        match self.history.back() {
+            Some(&(since, _, cores)) if since <= begin => cores,
+            _ => (self.integral(end) - self.integral(begin)) / end.since(begin).secs_f64(),
+        }
+    }
+
+    /// Least and most cores since an instant within the history.
+    #[must_use]
+    pub fn range(&self, from: SimTime) -> (f64, f64) {
+        let mut range = (self.cores, self.cores);
+        for &(since, _, cores) in self.history.iter().rev() {
+            range = (range.0.min(cores), range.1.max(cores));
+            if since <= from {
+                break;
+            }
+        }
+        range
+    }
+
+    /// Notes the memory from `now` on.
+    pub fn set_memory(&mut self, memory: f64, now: SimTime) {
+        if self.memory != memory {
+            self.memory = memory;
+            self.changed = now;
+        }
+    }
+
     /// Notes the cores from `now` on; history older than `keep` is dropped.
     pub fn set_cores(&mut self, cores: f64, now: SimTime, keep: crate::units::Span) {
         if self.history.back().is_some_and(|&(_, _, c)| c == cores) {
             return;
         }
+        self.changed = now;
         let sum = self.integral(now);
         if let Some(last) = self.history.back_mut().filter(|l| l.0 == now) {
             last.2 = cores;
@@ -163,6 +261,10 @@ pub struct Machines {
     pub machines: IdVec<Node, Machine>,
     /// Load by Service.
     pub load: IdVec<ServiceModel, ServiceLoad>,
+    /// Attempts of single requests so far, in the exact mode.
+    pub attempts: u64,
+    /// When the use of a Service's pods changed last.
+    pub load_changed: IdVec<ServiceModel, SimTime>,
 }
 
 impl Machines {

@@ -12,6 +12,7 @@ pub mod model;
 pub mod nodes;
 pub mod owners;
 pub mod pods;
+pub mod recommendations;
 pub mod settings;
 pub mod shapes;
 pub mod steps;
@@ -68,10 +69,14 @@ pub struct Api {
     pub workloads: IdVec<Workload, Workload>,
     /// What owns pods directly: ReplicaSets, and the other workloads themselves.
     pub sets: IdVec<Set, Set>,
-    /// What each VerticalPodAutoscaler gives new pods.
-    pub vpas: IdVec<model::VpaModel, Option<crate::units::Id<shapes::Shape>>>,
+    /// What each VerticalPodAutoscaler recommends.
+    pub vpas: IdVec<model::VpaModel, Option<Id<recommendations::Targets>>>,
+    /// The targets that VPAs recommend.
+    pub targets: recommendations::TargetSets,
     /// Sizes of pods that differ from their template.
     pub shapes: shapes::Shapes,
+    /// Of each workload, a number that grows whenever its pods or its number of replicas change.
+    pub versions: IdVec<Workload, u32>,
     /// HorizontalPodAutoscalers' state.
     pub hpas: IdVec<Hpa, Hpa>,
     /// Evictions granted within the last two minutes (`disruptedPods` of the budgets).

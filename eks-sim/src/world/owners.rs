@@ -2,7 +2,7 @@
 
 use super::model::{HpaModel, JobModel, Model, Template, WorkloadKind, WorkloadModel};
 use super::pods::PodId;
-use super::steps::RevisionModel;
+use super::steps::{Cascade, RevisionModel};
 use crate::units::{Id, SimTime, Span};
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ pub struct Workload {
     pub replicas: u32,
     /// Its sets, oldest first; the last is the current one.
     pub sets: Vec<Id<Set>>,
-    /// The HPA that scales it.
-    pub hpa: Option<Id<Hpa>>,
     /// State of a Job.
     pub job: Option<JobState>,
+    /// How it was deleted, if it was.
+    pub deleted: Option<Cascade>,
     /// What a step of the scenario made of it; `None` while it is as it was created.
     pub revision: Option<Id<RevisionModel>>,
 }
@@ -137,10 +137,8 @@ pub struct Hpa {
     pub model: Id<HpaModel>,
     /// What it scales.
     pub target: Id<Workload>,
-    /// Desired replicas at the last sync.
-    pub desired: u32,
-    /// Average utilisation seen at the last sync, in percent, if any.
-    pub utilization: Option<i32>,
+    /// `minReplicas` and `maxReplicas`.
+    pub bounds: (i32, i32),
 }
 
 /// State of a CronJob.

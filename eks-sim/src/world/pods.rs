@@ -4,7 +4,7 @@ use super::model::{ClaimModel, Template};
 use super::owners::Set;
 use super::shapes::Shape;
 use super::table::Handle;
-use super::{Api, Model, Node};
+use super::{Api, Model, Node, Workload};
 use crate::units::key::{key, key_str};
 use crate::units::{Id, SimTime, Span};
 
@@ -145,7 +145,24 @@ impl Api {
         if new.listed {
             self.sets[new.set].pods.push(pod);
         }
+        self.touch(pod);
         pod
+    }
+
+    /// Notes that something about a pod changed that its autoscalers look at.
+    pub fn touch(&mut self, pod: PodId) {
+        if let Some(p) = self.pods.get(pod) {
+            self.touch_workload(self.sets[p.set].workload);
+        }
+    }
+
+    /// Notes that something about a workload changed that its autoscalers look at.
+    pub fn touch_workload(&mut self, workload: Id<Workload>) {
+        while self.versions.len() <= workload.index() {
+            self.versions.push(0);
+        }
+        let version = &mut self.versions[workload];
+        *version = version.wrapping_add(1);
     }
 
     /// The pod's claims: position in its template, and the key of the volume.
@@ -200,6 +217,7 @@ impl Api {
             let count = &mut self.sets[p.set].ready;
             *count = if ready { *count + 1 } else { *count - 1 };
         }
+        self.touch(pod);
         true
     }
 
@@ -211,6 +229,7 @@ impl Api {
             self.sets[p.set].active -= 1;
         }
         p.phase = phase;
+        self.touch(pod);
     }
 
     /// Writes the deletion time stamp. Returns whether the pod was there and not yet terminating.
@@ -222,6 +241,7 @@ impl Api {
             set.ready -= u32::from(p.ready_since != SimTime::NEVER);
         }
         p.deleting = now;
+        self.touch(pod);
         true
     }
 
@@ -236,6 +256,7 @@ impl Api {
         if let Some(p) = self.pods.get_mut(pod) {
             p.detached = true;
         }
+        self.touch_workload(self.sets[set].workload);
         // Pods stand in order of creation: the position is found by halving.
         let Self { pods, sets, nodes, .. } = self;
         let listed = &mut sets[set].pods;

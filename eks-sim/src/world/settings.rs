@@ -4,6 +4,8 @@
 
 use super::{Client, Model};
 use crate::catalog::Defaults;
+use crate::policy::vpa::{AggregateConfig, Amounts, OomBump, Recommender, UpdateConfig};
+use crate::policy::vpc_cni::ec2_api::{API_CALLS, ApiCall, ApiLimits, Bucket};
 use crate::units::{Dist, DistF64, Span};
 
 /// Resolved constants.
@@ -108,6 +110,22 @@ pub struct Settings {
     pub address_assign: Dist,
     /// `network.eni_attach`.
     pub eni_attach: Dist,
+    /// `network.eni_detach`.
+    pub eni_detach: Dist,
+    /// `network.eni_create_share`.
+    pub eni_create_share: f64,
+    /// `network.trunk_retry`.
+    pub trunk_retry: Span,
+    /// `network.branch_eni_create`.
+    pub branch_eni: Dist,
+    /// `ec2.terminate`: an ended instance's addresses come back after it.
+    pub instance_end: Dist,
+    /// `throttle.*`: token buckets of the EC2 API.
+    pub ec2_limits: ApiLimits,
+    /// `vpc_cni.leaked_eni_sweep`, `leaked_eni_jitter`, `leaked_eni_min_age`.
+    pub leaked_enis: [Span; 3],
+    /// `elb.*`: load balancers.
+    pub load_balancers: LoadBalancerSettings,
     /// `kubelet.lease_renew_interval`.
     pub lease_renew_interval: Span,
     /// `controller_manager.node_monitor_period`.
@@ -138,12 +156,10 @@ pub struct Settings {
     pub hpa_cpu_initialization: Span,
     /// `hpa.initial_readiness_delay`.
     pub hpa_initial_readiness_delay: Span,
-    /// `vpa.recommender_interval`.
-    pub vpa_recommender_period: Span,
-    /// `vpa.updater_interval`.
-    pub vpa_updater_period: Span,
-    /// `metrics_server.resolution`.
-    pub scrape_period: Span,
+    /// Times of the metrics pipeline.
+    pub metrics: MetricsSettings,
+    /// The VPA's flags.
+    pub vpa: VpaSettings,
     /// `job.sync_batch`.
     pub job_sync: Span,
     /// `storage.ebs_create`, `ebs_attach`, `ebs_detach`, `format_and_mount`.
@@ -193,8 +209,118 @@ pub struct KarpenterSettings {
     pub disruption_poll: Span,
     /// `karpenter.disruption_repeat`.
     pub disruption_repeat: Span,
+    /// `karpenter.drift_check`.
+    pub drift_check: Span,
+    /// `karpenter.repair_toleration`.
+    pub repair_toleration: Span,
     /// `karpenter.pod_requeue`.
     pub pod_requeue: Span,
+}
+
+/// Times and sizes of load balancers.
+#[derive(Clone, Debug)]
+pub struct LoadBalancerSettings {
+    /// `elb.create`.
+    pub create: Dist,
+    /// `elb.retry_first`.
+    pub retry_first: Span,
+    /// `elb.retry_longest`.
+    pub retry_longest: Span,
+    /// `elb.requests_per_address`: requests a second that one address carries.
+    pub requests_per_address: f64,
+    /// `elb.grow`: how long one address more takes.
+    pub grow: Dist,
+    /// `elb.shrink_after`: how long fewer must do before addresses are given back.
+    pub shrink_after: Span,
+}
+
+/// Times of the metrics pipeline.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsSettings {
+    /// `metrics_server.resolution`.
+    pub resolution: Span,
+    /// `metrics_server.store_delay`: from the beginning of a scrape until its result is served.
+    pub store_delay: Span,
+    /// `metrics_server.housekeeping_interval`: how often the kubelet measures a container.
+    pub housekeeping: Span,
+    /// `metrics_server.fresh_container_min`.
+    pub fresh_container_min: Span,
+    /// `metrics_adapter.scrape_interval`: how often custom metrics of Services are taken.
+    pub adapter_interval: Span,
+}
+
+impl MetricsSettings {
+    fn new(d: &Defaults) -> Self {
+        let least = Span::from_millis(1);
+        Self {
+            resolution: d.span("metrics_server.resolution").max(least),
+            store_delay: d.span("metrics_server.store_delay"),
+            housekeeping: d.span("metrics_server.housekeeping_interval").max(least),
+            fresh_container_min: d.span("metrics_server.fresh_container_min"),
+            adapter_interval: d.span("metrics_adapter.scrape_interval").max(least),
+        }
+    }
+}
+
+/// The VPA's flags.
+#[derive(Clone, Copy, Debug)]
+pub struct VpaSettings {
+    /// `vpa.recommender_interval`.
+    pub recommender_period: Span,
+    /// `vpa.updater_interval`.
+    pub updater_period: Span,
+    /// How samples are kept.
+    pub aggregation: AggregateConfig,
+    /// How they become a recommendation.
+    pub recommender: Recommender,
+    /// Which pods are changed.
+    pub update: UpdateConfig,
+    /// `vpa.eviction_rate_limit` a second and `vpa.eviction_rate_burst`; a negative limit is none.
+    pub eviction_rate: (f64, f64),
+}
+
+impl VpaSettings {
+    fn new(d: &Defaults) -> Self {
+        let pod_minimum = Amounts {
+            cpu: Some(d.quantity("vpa.pod_min_cpu").milli_value()),
+            memory: Some(d.quantity("vpa.pod_min_memory").value()),
+        };
+        let half_life = d.span("vpa.half_life");
+        let least = Span::from_millis(1);
+        Self {
+            recommender_period: d.span("vpa.recommender_interval").max(least),
+            updater_period: d.span("vpa.updater_interval").max(least),
+            aggregation: AggregateConfig {
+                memory_interval: d.span("vpa.memory_aggregation_interval").max(least),
+                memory_intervals: d.i64("vpa.memory_aggregation_interval_count").max(1) as u64,
+                cpu_half_life: half_life.max(least),
+                memory_half_life: half_life.max(least),
+                cpu_weight: d.f64("vpa.cpu_sample_weight"),
+                oom: OomBump {
+                    ratio: d.f64("vpa.oom_bump_up_ratio"),
+                    min_bytes: d.i64("vpa.oom_min_bump_up"),
+                },
+            },
+            recommender: Recommender {
+                target_percentile: d.f64("vpa.target_percentile"),
+                lower_bound_percentile: d.f64("vpa.lower_bound_percentile"),
+                upper_bound_percentile: d.f64("vpa.upper_bound_percentile"),
+                margin_fraction: d.f64("vpa.safety_margin"),
+                pod_minimum,
+                ..Recommender::default()
+            },
+            update: UpdateConfig {
+                min_change_priority: d.f64("vpa.pod_update_threshold"),
+                lifetime_threshold: d
+                    .span("vpa.in_recommendation_bounds_eviction_lifetime_threshold"),
+                evict_after_oom: d.span("vpa.evict_after_oom_threshold"),
+                eviction_tolerance: d.f64("vpa.eviction_tolerance").clamp(0.0, 1.0),
+                min_replicas: i32::try_from(d.i64("vpa.min_replicas")).unwrap_or(i32::MAX),
+                skip_disruption_budget: false,
+            },
+            eviction_rate: (d.f64("vpa.eviction_rate_limit"), d.f64("vpa.eviction_rate_burst")),
+        }
+    }
 }
 
 impl Settings {
@@ -237,6 +363,8 @@ impl Settings {
                 disruption_poll: d.span("karpenter.disruption_poll"),
                 disruption_repeat: d.span("karpenter.disruption_repeat"),
                 pod_requeue: d.span("karpenter.pod_requeue"),
+                drift_check: d.span("karpenter.drift_check"),
+                repair_toleration: d.span("karpenter.repair_toleration"),
             },
             etcd_repair: dist(d, "failure.etcd_member_replace")?,
             api_server_repair: dist(d, "failure.api_server_replace")?,
@@ -303,6 +431,25 @@ impl Settings {
             target_registration: dist(d, "network.target_registration")?,
             address_assign: dist(d, "network.address_assign")?,
             eni_attach: dist(d, "network.eni_attach")?,
+            eni_detach: dist(d, "network.eni_detach")?,
+            eni_create_share: d.f64("network.eni_create_share").clamp(0.0, 1.0),
+            trunk_retry: d.span("network.trunk_retry"),
+            branch_eni: dist(d, "network.branch_eni_create")?,
+            instance_end: dist(d, "ec2.terminate")?,
+            ec2_limits: ec2_limits(d),
+            leaked_enis: [
+                d.span("vpc_cni.leaked_eni_sweep"),
+                d.span("vpc_cni.leaked_eni_jitter"),
+                d.span("vpc_cni.leaked_eni_min_age"),
+            ],
+            load_balancers: LoadBalancerSettings {
+                create: dist(d, "elb.create")?,
+                retry_first: d.span("elb.retry_first"),
+                retry_longest: d.span("elb.retry_longest"),
+                requests_per_address: d.f64("elb.requests_per_address"),
+                grow: dist(d, "elb.grow")?,
+                shrink_after: d.span("elb.shrink_after"),
+            },
             lease_renew_interval: d.span("kubelet.lease_renew_interval"),
             node_monitor_period: d.span("controller_manager.node_monitor_period"),
             node_monitor_grace: d.span(grace),
@@ -321,9 +468,8 @@ impl Settings {
             hpa_downscale_stabilization: d.span("hpa.downscale_stabilization"),
             hpa_cpu_initialization: d.span("hpa.cpu_initialization_period"),
             hpa_initial_readiness_delay: d.span("hpa.initial_readiness_delay"),
-            vpa_recommender_period: d.span("vpa.recommender_interval"),
-            vpa_updater_period: d.span("vpa.updater_interval"),
-            scrape_period: d.span("metrics_server.resolution"),
+            metrics: MetricsSettings::new(d),
+            vpa: VpaSettings::new(d),
             job_sync: d.span("job.sync_batch"),
             ebs: [
                 dist(d, "storage.ebs_create")?,
@@ -356,6 +502,25 @@ fn mean(dist: &DistF64) -> f64 {
         .map(|i| dist.sample((f64::from(i) + 0.5) / f64::from(points)).clamp(0.0, 1.0))
         .sum();
     sum / f64::from(points)
+}
+
+/// The buckets of the EC2 actions that interfaces and addresses need.
+fn ec2_limits(d: &Defaults) -> ApiLimits {
+    let bucket = |name: &str| Bucket {
+        depth: u32::try_from(d.i64(&format!("throttle.{name}_bucket"))).unwrap_or(1),
+        refill: Span::from_secs_f64(1.0 / d.f64(&format!("throttle.{name}_refill")).max(1e-6)),
+    };
+    let mut limits = ApiLimits([bucket("mutating"); API_CALLS]);
+    for (call, name) in [
+        (ApiCall::DescribeSubnets, "nonmutating"),
+        (ApiCall::DescribeInstances, "nonmutating"),
+        (ApiCall::CreateNetworkInterface, "create_eni"),
+        (ApiCall::AttachNetworkInterface, "attach_eni"),
+        (ApiCall::AssignPrivateIpAddresses, "assign_private_ip"),
+    ] {
+        limits.0[call as usize] = bucket(name);
+    }
+    limits
 }
 
 fn median(dist: &Dist) -> Span {

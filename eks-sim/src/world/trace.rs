@@ -21,6 +21,8 @@ pub struct TraceNode {
     pub cpu: MilliCpu,
     /// Allocatable memory.
     pub memory: Bytes,
+    /// Its size among the types of the trace's group.
+    pub type_index: u32,
 }
 
 /// A pod of a trace.

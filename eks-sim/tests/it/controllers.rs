@@ -1,6 +1,7 @@
 //! Workload controllers in the engine: rollouts, drains, admission, Jobs, with every latency set
 //! to zero unless a test is about it.
 
+use crate::rig::text;
 use eks_sim::engine::{Observer, Sim, View};
 use eks_sim::spec::{Diagnostics, Sources, load_scenario_text, manifest};
 use eks_sim::units::SimTime;
@@ -26,24 +27,20 @@ const INSTANT: &str = "
   images: [{name: '*', size: 1}]
 ";
 
-fn model(spec: &str, manifests: &str) -> Arc<Model> {
-    let text = format!(
-        "apiVersion: eks-sim/v1\nkind: Scenario\nmetadata: {{name: test}}\nspec:\n  \
-         duration: 2h\n  cluster:\n    addons: []\n    nodeGroups:\n    \
-         - {{name: base, instanceTypes: [m5.24xlarge], minSize: 2, maxSize: 2, desiredSize: 2}}\n\
-         {INSTANT}{spec}"
-    );
-    let loaded = load_scenario_text("scenario.yaml", &text, Path::new("."), &[])
-        .map_err(|d| d.render())
-        .unwrap_or_else(|e| panic!("{e}"));
-    let (mut sources, mut out) = (Sources::default(), Diagnostics::default());
-    let objects = manifest::load_text("manifests.yaml", manifests, &mut sources, &mut out);
-    assert_eq!(out.error_count(), 0, "{out:?}");
-    let (model, errors) = eks_sim::world::lower::build(&loaded.scenario, &objects, Path::new("."));
-    Arc::new(model.unwrap_or_else(|| panic!("{errors:?}")))
+pub fn model(spec: &str, manifests: &str) -> Arc<Model> {
+    text(&whole(spec), manifests).model()
 }
 
-fn deployment(replicas: u32, strategy: &str, ready: u32, more: &str) -> String {
+/// The scenario's body: two large nodes, no latencies, and `spec`.
+pub fn whole(spec: &str) -> String {
+    format!(
+        "  duration: 2h\n  cluster:\n    addons: []\n    nodeGroups:\n    \
+         - {{name: base, instanceTypes: [m5.24xlarge], minSize: 2, maxSize: 2, desiredSize: 2}}\n\
+         {INSTANT}{spec}"
+    )
+}
+
+pub fn deployment(replicas: u32, strategy: &str, ready: u32, more: &str) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  \
          replicas: {replicas}\n  strategy: {strategy}\n  \
@@ -58,7 +55,7 @@ fn deployment(replicas: u32, strategy: &str, ready: u32, more: &str) -> String {
 
 /// What was observed.
 #[derive(Default)]
-struct Log(Vec<(SimTime, Change)>);
+pub struct Log(Vec<(SimTime, Change)>);
 
 impl Observer for Log {
     fn observe(&mut self, now: SimTime, change: &Change, _: &View<'_>) {
@@ -67,12 +64,12 @@ impl Observer for Log {
 }
 
 impl Log {
-    fn times(&self, wanted: impl Fn(&Change) -> bool) -> Vec<f64> {
+    pub fn times(&self, wanted: impl Fn(&Change) -> bool) -> Vec<f64> {
         self.0.iter().filter(|(_, c)| wanted(c)).map(|(t, _)| t.secs_f64()).collect()
     }
 }
 
-fn run(model: &Arc<Model>) -> (Log, Sim) {
+pub fn run(model: &Arc<Model>) -> (Log, Sim) {
     let (mut log, mut sim) = (Log::default(), Sim::new(model.clone(), 0));
     let diagnosis = sim.run(&mut log);
     assert!(diagnosis.is_none(), "{diagnosis:?}");

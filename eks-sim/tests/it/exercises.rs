@@ -46,6 +46,7 @@ fn keys_are_what_the_explanations_say() {
         ("hpa-arithmetic", "6 replicas"),
         ("dry-subnet", "13 nodes"),
         ("etcd-quorum", "b: "),
+        ("big-pod", "b: "),
     ];
     for (id, text) in expected {
         let key = eks_sim::study::exercise::find(id).unwrap().key(None).unwrap().to_string();

@@ -29,12 +29,18 @@ const SHIPPED: &[Shipped] = &[
     Shipped { name: "overprovisioning", sets: &[] },
     Shipped { name: "fargate-or-nodes", sets: &[] },
     Shipped { name: "node-group-update", sets: &[] },
+    Shipped { name: "prefix-fragmentation", sets: &[("duration", "30m")] },
+    Shipped { name: "textbook-vpc", sets: &[("duration", "2h")] },
+    Shipped { name: "karpenter-vs-cluster-autoscaler", sets: &[("duration", "4h")] },
+    Shipped { name: "consolidation-churn", sets: &[("duration", "4h")] },
+    Shipped { name: "capacity-stockout", sets: &[("duration", "5h")] },
 ];
 const REPLICATIONS: u32 = 2;
 /// Warnings that shipped scenarios may have: scenario, code.
 const WARNINGS: &[(&str, &str)] = &[
     // Its subject.
     ("ip-exhaustion", "W0504"),
+    ("textbook-vpc", "W0504"),
 ];
 
 fn scenarios() -> PathBuf {
@@ -146,6 +152,11 @@ goldens![
     overprovisioning "overprovisioning",
     fargate_or_nodes "fargate-or-nodes",
     node_group_update "node-group-update",
+    prefix_fragmentation "prefix-fragmentation",
+    textbook_vpc "textbook-vpc",
+    karpenter_vs_cluster_autoscaler "karpenter-vs-cluster-autoscaler",
+    consolidation_churn "consolidation-churn",
+    capacity_stockout "capacity-stockout",
 ];
 
 #[test]

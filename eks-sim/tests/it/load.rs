@@ -3,15 +3,17 @@
 use eks_sim::engine::{Observer, Sim, View};
 use eks_sim::observe::metrics::columns;
 use eks_sim::observe::outcome::Outcome;
+use eks_sim::spec::{Diagnostics, Loaded};
 use eks_sim::study::{Replicate, run::ModelStudy};
 use eks_sim::units::SimTime;
+use eks_sim::world::lower::LowerError;
 use eks_sim::world::{Change, Model};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A Deployment with its Service; each pod has one core.
-fn app(name: &str, replicas: u32, cpu_request: &str, service: &str) -> String {
+pub(crate) fn app(name: &str, replicas: u32, cpu_request: &str, service: &str) -> String {
     format!(
         "apiVersion: apps/v1
 kind: Deployment
@@ -41,6 +43,26 @@ spec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]{service}}}
 
 /// The model of manifests and the body of a scenario.
 pub(crate) fn model(name: &str, manifests: &str, spec: &str) -> Arc<Model> {
+    let loaded = load(name, manifests, spec).unwrap_or_else(|d| panic!("{}", d.render()));
+    let built = build(&loaded);
+    Arc::new(built.0.unwrap_or_else(|| panic!("{:?}", built.1)))
+}
+
+/// Why a scenario is refused: path, message and mend of each mistake.
+pub(crate) fn refused(name: &str, manifests: &str, spec: &str) -> String {
+    let (model, errors) = match load(name, manifests, spec) {
+        Ok(loaded) => build(&loaded),
+        Err(diagnostics) => return diagnostics.render(),
+    };
+    assert!(model.is_none(), "accepted: {spec}");
+    errors.iter().map(|e| format!("{}: {}; {}\n", e.path, e.message, e.help)).collect()
+}
+
+fn build(loaded: &Loaded) -> (Option<Model>, Vec<LowerError>) {
+    eks_sim::world::lower::build(&loaded.scenario, &loaded.manifests, &loaded.base)
+}
+
+fn load(name: &str, manifests: &str, spec: &str) -> Result<Loaded, Diagnostics> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).expect("a folder for the test");
     std::fs::write(folder.join("app.yaml"), manifests).expect("a file for the test");
@@ -54,10 +76,7 @@ spec:
     nodeGroups: [{{name: main, instanceTypes: [m6i.4xlarge], minSize: 3, maxSize: 3, desiredSize: 3}}]
 {spec}"
     );
-    let loaded = eks_sim::spec::load_scenario_text("test", &text, &folder, &[])
-        .unwrap_or_else(|d| panic!("{}", d.render()));
-    let built = eks_sim::world::lower::build(&loaded.scenario, &loaded.manifests, &loaded.base);
-    Arc::new(built.0.unwrap_or_else(|| panic!("{:?}", built.1)))
+    eks_sim::spec::load_scenario_text("test", &text, &folder, &[])
 }
 
 fn value(outcome: &Outcome, name: &str) -> f64 {

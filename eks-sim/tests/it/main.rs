@@ -1,17 +1,28 @@
 //! Integration tests of the library, in one binary.
 #![allow(clippy::unwrap_used)] // A test may stop where it fails.
+mod addresses;
+mod admission;
 mod analytic;
+mod autoscaling;
 mod controllers;
 mod determinism;
 mod exercises;
 mod golden;
 mod invariants;
+mod karpenter;
 mod latency;
 mod load;
+mod network;
+mod node_kinds;
 mod nodes;
+mod plugins;
+mod rates;
+mod requests;
 mod rig;
+mod rollout;
 mod spec_broken;
 mod spec_real;
+mod subnets;
 mod swarm;
 mod tidy;
 mod trace;

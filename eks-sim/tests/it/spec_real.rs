@@ -9,7 +9,7 @@ use eks_sim::world::lower;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     let Some(root) = std::env::var_os("EKS_SIM_REAL") else {
         println!("skipped: EKS_SIM_REAL is not set");
         return None;

@@ -64,7 +64,29 @@ fn cluster(g: &mut Gen, text: &mut Text) {
         );
     }
     let subnets = g.range(1, 4);
-    out.push_str("    network:\n      subnets:\n");
+    out.push_str("    network:\n");
+    let custom = g.percent(15);
+    if custom || g.percent(20) {
+        let _ = writeln!(
+            out,
+            "      secondaryCidrs: [100.64.0.0/16]\n      addressPlacement: {}\n      \
+             ipFamily: {}",
+            g.of(&["random", "sequential"]),
+            if custom { "ipv4" } else { g.of(&["ipv4", "ipv6"]) }
+        );
+    }
+    out.push_str("      subnets:\n");
+    if custom {
+        for (i, zone) in ["a", "b", "c"].into_iter().enumerate() {
+            let prefix = g.of(&[22, 24, 26]);
+            let _ = writeln!(
+                out,
+                "      - {{name: pods-{zone}, zone: us-east-1{zone}, role: pods, \
+                 cidr: 100.64.{}.0/{prefix}}}",
+                i * 4
+            );
+        }
+    }
     for s in 0..subnets {
         let zone = g.of(&["a", "b", "c"]);
         let prefix = g.of(&[20, 22, 24, 24, 26, 27, 28]);
@@ -74,16 +96,19 @@ fn cluster(g: &mut Gen, text: &mut Text) {
             "      - {{name: s{s}, zone: us-east-1{zone}, prefix: {prefix}, usedAddresses: {used}}}"
         );
     }
-    if g.percent(60) {
+    if custom || g.percent(60) {
         let _ = writeln!(
             out,
-            "      cni: {{WARM_ENI_TARGET: {}, WARM_IP_TARGET: {}, MINIMUM_IP_TARGET: {}, \
-             ENABLE_PREFIX_DELEGATION: {}, MAX_ENI: {}, IP_COOLDOWN_PERIOD: {}}}",
+            "      cni: {{AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG: {custom}, ENI_CONFIG_LABEL_DEF: \
+             topology.kubernetes.io/zone, ENABLE_POD_ENI: {}, WARM_ENI_TARGET: {}, \
+             WARM_IP_TARGET: {}, MINIMUM_IP_TARGET: {}, ENABLE_PREFIX_DELEGATION: {}, \
+             MAX_ENI: {}, IP_COOLDOWN_PERIOD: {}}}",
+            g.percent(25),
             g.below(3),
             g.of(&[0, 0, 1, 2, 5]),
             g.of(&[0, 0, 3, 10]),
             g.percent(30),
-            g.of(&[0, 0, 1, 2]),
+            if custom { g.of(&[0, 2]) } else { g.of(&[0, 0, 1, 2]) },
             g.of(&[0, 30, 30, 60])
         );
     }
@@ -246,6 +271,18 @@ fn workloads(g: &mut Gen, text: &mut Text) -> Vec<String> {
              metadata: {{name: {name}}}\nvalue: {value}"
         );
     }
+    for zone in ["a", "b", "c"] {
+        let _ = writeln!(
+            out,
+            "---\napiVersion: crd.k8s.amazonaws.com/v1alpha1\nkind: ENIConfig\n\
+             metadata: {{name: us-east-1{zone}}}\nspec: {{subnet: pods-{zone}}}"
+        );
+    }
+    out.push_str(
+        "---\napiVersion: vpcresources.k8s.aws/v1beta1\nkind: SecurityGroupPolicy\n\
+         metadata: {name: w1}\nspec:\n  podSelector: {matchLabels: {app: w1}}\n  \
+         securityGroups: {groupIds: [sg-1]}\n",
+    );
     for w in 0..g.range(1, 8) {
         let name = format!("w{w}");
         let kind = g.of(&[

@@ -14,7 +14,10 @@ use crate::units::{Id, SimTime, Span};
 use crate::world::cloud::{Instance, Member};
 use crate::world::model::GroupKind;
 use crate::world::nodes::SystemTaint;
+use crate::world::recommendations::Targets;
+use crate::world::shapes::Shape;
 use crate::world::{Change, Client, Model, Node, NodeCondition, Request};
+use rustc_hash::FxHashMap;
 
 /// What can happen to the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +36,15 @@ pub enum Event {
 pub struct ControlPlane {
     writer: ApiWriter,
     available: bool,
+    /// Shape of a VPA's new pods by VPA and template, with the targets it was worked out for.
+    admitted: FxHashMap<(u32, u32), (Id<Targets>, Id<Shape>)>,
 }
 
 impl ControlPlane {
     /// A working control plane.
     #[must_use]
     pub fn new(_: &Model, writer: ApiWriter) -> Self {
-        Self { writer, available: true }
+        Self { writer, available: true, admitted: FxHashMap::default() }
     }
 
     /// Sets up the members.
@@ -137,6 +142,7 @@ impl ControlPlane {
                     cx.emit(Change::NodeDeleted(node));
                 }
             }
+            Request::PatchHpa { .. } => self.patch_hpa(request, cx),
             Request::RecommendVpa { .. } | Request::ResizePod { .. } | Request::Resized { .. } => {
                 self.resize(request, cx);
             }

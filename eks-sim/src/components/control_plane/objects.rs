@@ -5,8 +5,9 @@ use crate::engine::Cx;
 use crate::units::Id;
 use crate::world::model::{CronModel, WorkloadKind, WorkloadModel};
 use crate::world::owners::JobState;
-use crate::world::steps::StepKind;
-use crate::world::{Change, Hpa, Set, Workload};
+use crate::world::steps::{Cascade, RevisionModel, StepKind};
+use crate::world::{Change, Hpa, Request, Set, Workload};
+use std::collections::BTreeMap;
 
 impl ControlPlane {
     /// Everything of the model that exists from the start, as if applied in one go.
@@ -14,19 +15,16 @@ impl ControlPlane {
         let model = cx.model();
         cx.api_mut(&self.writer).quota_used = vec![Default::default(); model.quotas.len()];
         let of_cron: Vec<Id<WorkloadModel>> = model.cron_jobs.iter().map(|(_, c)| c.job).collect();
+        let mut targets: BTreeMap<u32, Id<Workload>> = BTreeMap::new();
         for (id, _) in model.workloads.iter().filter(|(id, _)| !of_cron.contains(id)) {
             let workload = self.add_workload(id, 0, cx);
-            for (number, hpa) in model.hpas.iter().filter(|(_, h)| h.target == id) {
-                let api = cx.api_mut(&self.writer);
-                while api.hpas.len() <= number.index() {
-                    let model = Id::new(api.hpas.len() as u32);
-                    api.hpas.push(Hpa { model, target: workload, desired: 0, utilization: None });
-                }
-                let row = Id::new(number.raw());
-                api.hpas[row].target = workload;
-                api.workloads[workload].hpa = Some(row);
-                debug_assert_eq!(hpa.target, id);
-            }
+            targets.insert(id.raw(), workload);
+        }
+        for (id, hpa) in model.hpas.iter() {
+            // The model has no HPA whose target does not exist from the start.
+            let Some(&target) = targets.get(&hpa.target.raw()) else { continue };
+            let row = Hpa { model: id, target, bounds: hpa.bounds };
+            cx.api_mut(&self.writer).hpas.push(row);
         }
     }
 
@@ -49,8 +47,9 @@ impl ControlPlane {
         let is_deployment = matches!(description.kind, WorkloadKind::Deployment(_));
         let api = cx.api_mut(&self.writer);
         let sets = Vec::new();
-        let row = Workload { model, replicas, sets, hpa: None, job, revision: None };
+        let row = Workload { model, replicas, sets, job, deleted: None, revision: None };
         let workload = api.workloads.push(row);
+        api.touch_workload(workload);
         if !is_deployment {
             // Other workloads own their pods directly.
             let set = api.sets.push(Set::new(workload, template, replicas, 1));
@@ -68,17 +67,30 @@ impl ControlPlane {
         cx: &mut Cx<'_>,
     ) {
         let row = &mut cx.api_mut(&self.writer).workloads[workload];
-        if row.replicas == replicas {
+        if row.replicas == replicas || row.deleted.is_some() {
             return;
         }
         row.replicas = replicas;
         let sets = row.sets.clone();
+        cx.api_mut(&self.writer).touch_workload(workload);
         cx.emit(Change::WorkloadScaled(workload, hpa));
         let kind = cx.api().workloads[workload].kind(cx.model());
         if !matches!(kind, WorkloadKind::Deployment(_)) {
             for set in sets {
                 cx.api_mut(&self.writer).sets[set].desired = replicas;
             }
+        }
+    }
+
+    /// New bounds of an HPA.
+    pub(super) fn patch_hpa(&mut self, request: Request, cx: &mut Cx<'_>) {
+        let Request::PatchHpa { hpa, min, max, .. } = request else { return };
+        let row = &mut cx.api_mut(&self.writer).hpas[hpa];
+        if row.bounds != (min, max) {
+            row.bounds = (min, max);
+            let target = row.target;
+            cx.api_mut(&self.writer).touch_workload(target);
+            cx.emit(Change::HpaPatched(hpa));
         }
     }
 
@@ -95,6 +107,7 @@ impl ControlPlane {
         set.max_replicas = 0;
         let set = api.sets.push(set);
         api.workloads[workload].sets.push(set);
+        api.touch_workload(workload);
         cx.emit(Change::SetScaled(set));
     }
 
@@ -112,25 +125,56 @@ impl ControlPlane {
         api.sets[set].deleted = true;
         let workload = api.sets[set].workload;
         api.workloads[workload].sets.retain(|&s| s != set);
+        api.touch_workload(workload);
         cx.emit(Change::SetScaled(set));
     }
 
     /// A step of the scenario: the user applies a changed workload.
     pub(super) fn step(&mut self, step: u32, cx: &mut Cx<'_>) {
         let Some(step_model) = cx.model().steps.get(step as usize) else { return };
-        let StepKind::Change { workload: model, revision, replicas, .. } = &step_model.kind else {
-            return;
-        };
-        let Some(workload) =
-            cx.api().workloads.iter().find(|(_, w)| w.model == *model).map(|(id, _)| id)
-        else {
-            return;
-        };
-        let template = cx.model().revisions[*revision].template;
-        let is_deployment =
-            matches!(cx.model().revisions[*revision].kind, WorkloadKind::Deployment(_));
+        match &step_model.kind {
+            StepKind::Change { workload, revision, replicas, .. } => {
+                self.change(step, *workload, *revision, *replicas, cx);
+            }
+            StepKind::Delete { workload, cascade } => self.delete(step, *workload, *cascade, cx),
+            StepKind::Weights { service, .. } => cx.emit(Change::WeightsChanged(*service, step)),
+            StepKind::NodePools { .. } => cx.emit(Change::NodePoolsChanged(step)),
+            StepKind::Drain { .. }
+            | StepKind::ImageRelease { .. }
+            | StepKind::NodeGroupUpdate { .. } => {}
+        }
+    }
+
+    fn delete(&mut self, step: u32, model: Id<WorkloadModel>, cascade: Cascade, cx: &mut Cx<'_>) {
+        let Some(workload) = workload_of(model, cx) else { return };
         let api = cx.api_mut(&self.writer);
-        api.workloads[workload].revision = Some(*revision);
+        let row = &mut api.workloads[workload];
+        row.deleted = Some(cascade);
+        if cascade != Cascade::Orphan {
+            // Nothing is wanted any more; the garbage collector deletes what there is.
+            row.replicas = 0;
+            for &set in &row.sets {
+                api.sets[set].desired = 0;
+            }
+        }
+        cx.emit(Change::WorkloadDeleted(workload, step));
+    }
+
+    fn change(
+        &mut self,
+        step: u32,
+        model: Id<WorkloadModel>,
+        revision: Id<RevisionModel>,
+        replicas: Option<u32>,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(workload) = workload_of(model, cx) else { return };
+        let template = cx.model().revisions[revision].template;
+        let is_deployment =
+            matches!(cx.model().revisions[revision].kind, WorkloadKind::Deployment(_));
+        let api = cx.api_mut(&self.writer);
+        api.workloads[workload].revision = Some(revision);
+        api.touch_workload(workload);
         if !is_deployment {
             for at in 0..api.workloads[workload].sets.len() {
                 let set = &mut api.sets[api.workloads[workload].sets[at]];
@@ -145,7 +189,7 @@ impl ControlPlane {
             }
         }
         cx.emit(Change::WorkloadChanged(workload, step));
-        if let Some(replicas) = *replicas {
+        if let Some(replicas) = replicas {
             self.scale_workload(workload, replicas, None, cx);
         }
     }
@@ -164,4 +208,9 @@ impl ControlPlane {
             cx.emit(Change::JobFinished(job, succeeded));
         }
     }
+}
+
+/// The object of a workload of the manifests.
+fn workload_of(model: Id<WorkloadModel>, cx: &Cx<'_>) -> Option<Id<Workload>> {
+    cx.api().workloads.iter().find(|(_, w)| w.model == model).map(|(id, _)| id)
 }

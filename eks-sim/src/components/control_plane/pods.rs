@@ -3,13 +3,13 @@
 
 use super::ControlPlane;
 use crate::engine::{self, Cx};
-use crate::policy::vpa::UpdateMode;
+use crate::k8s::ResourceList;
 use crate::policy::workloads::{
     ContainerExit, Eviction, EvictionPod, FailureAction, PodFailure, PodPhase, QuotaPod, evict,
-    failure_action, quota_admits, quota_release,
+    failure_action, quota_admits, quota_charge, quota_release,
 };
 use crate::units::{Id, SimTime};
-use crate::world::model::{BudgetModel, VpaModel, WorkloadKind};
+use crate::world::model::{BudgetModel, Template, VpaModel, WorkloadKind};
 use crate::world::pods::NewPod;
 use crate::world::shapes::Shape;
 use crate::world::{Change, Client, Phase, PodId, PodReport, Reason, Request, Set};
@@ -37,7 +37,9 @@ impl ControlPlane {
             u64::from(ordinal),
             u64::from(owner.created),
         ]);
-        if let Err(message) = self.admit(set, template, cx) {
+        // The VPA's webhook changes the pod before quotas are checked.
+        let shape = description.vpa.and_then(|vpa| self.shape_of_new(vpa, template, cx));
+        if let Err(message) = self.admit(template, shape, cx) {
             cx.api_mut(&self.writer).refusals.insert(set, message);
             cx.emit(Change::PodRefused(set));
             cx.emit(Change::RequestRefused(client, Request::CreatePod { set, ordinal, previous }));
@@ -49,11 +51,10 @@ impl ControlPlane {
             api.refusals.remove(&set);
         }
         let pod = api.create_pod(NewPod { set, template, ordinal, key, listed }, now);
-        if let Some(vpa) = description.vpa {
-            let shape = admitted(vpa, cx);
-            if let Some(p) = cx.api_mut(&self.writer).pods.get_mut(pod) {
-                p.shape = shape;
-            }
+        if shape.is_some()
+            && let Some(p) = cx.api_mut(&self.writer).pods.get_mut(pod)
+        {
+            p.shape = shape;
         }
         cx.emit(Change::PodCreated(pod));
         if let Some(name) = model.templates[template].object.spec.node_name.as_deref() {
@@ -77,8 +78,8 @@ impl ControlPlane {
     /// Security do not change during a run, ResourceQuota does.
     fn admit(
         &mut self,
-        set: Id<Set>,
-        template: Id<crate::world::model::Template>,
+        template: Id<Template>,
+        shape: Option<Id<Shape>>,
         cx: &mut Cx<'_>,
     ) -> Result<(), String> {
         let model = cx.model();
@@ -89,7 +90,9 @@ impl ControlPlane {
         if t.quotas.is_empty() {
             return Ok(());
         }
-        let pod = QuotaPod { spec: &t.object.spec, cross_namespace_affinity: false };
+        let object = shape.map_or(&t.object, |s| &cx.api().shapes.get(s).object);
+        let object = std::sync::Arc::clone(object);
+        let pod = QuotaPod { spec: &object.spec, cross_namespace_affinity: false };
         let mut after = Vec::with_capacity(t.quotas.len());
         for &q in &t.quotas {
             let quota = &model.quotas[q as usize];
@@ -98,7 +101,6 @@ impl ControlPlane {
                 .map_err(|why| why.named(&quota.name))?;
             after.push((q, usage));
         }
-        debug_assert!(set.index() < cx.api().sets.len());
         for (q, usage) in after {
             cx.api_mut(&self.writer).quota_used[q as usize] = usage;
         }
@@ -107,17 +109,36 @@ impl ControlPlane {
 
     /// The pod ended or is gone: its quotas have room again.
     fn release_quotas(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let ended = |p: &crate::world::Pod| is_final(p.phase) && p.detached;
+        if cx.api().pods.get(pod).is_some_and(|p| !ended(p)) {
+            self.book_quotas(pod, quota_release, cx);
+        }
+    }
+
+    /// Charges a pod that is there already with what it holds now.
+    fn charge_quotas(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        self.book_quotas(pod, quota_charge, cx);
+    }
+
+    fn book_quotas(
+        &mut self,
+        pod: PodId,
+        book: fn(&QuotaPod<'_>, &ResourceList, &[String], &mut ResourceList),
+        cx: &mut Cx<'_>,
+    ) {
         let model = cx.model();
         let Some(p) = cx.api().pods.get(pod) else { return };
-        let (t, ended) = (&model.templates[p.template], is_final(p.phase));
-        if t.quotas.is_empty() || (ended && p.detached) {
+        let t = &model.templates[p.template];
+        if t.quotas.is_empty() {
             return;
         }
-        let view = QuotaPod { spec: &t.object.spec, cross_namespace_affinity: false };
+        let object = p.shape.map_or(&t.object, |s| &cx.api().shapes.get(s).object);
+        let object = std::sync::Arc::clone(object);
+        let view = QuotaPod { spec: &object.spec, cross_namespace_affinity: false };
         for &q in &t.quotas {
             let quota = &model.quotas[q as usize];
             let used = &mut cx.api_mut(&self.writer).quota_used[q as usize];
-            quota_release(&view, &quota.hard, &quota.scopes, used);
+            book(&view, &quota.hard, &quota.scopes, used);
         }
     }
 
@@ -216,6 +237,7 @@ impl ControlPlane {
 
     pub(super) fn report(&mut self, pod: PodId, report: PodReport, cx: &mut Cx<'_>) {
         let now = cx.now();
+        let began = cx.machines().pod(pod).map(|m| m.container_started);
         let api = cx.api_mut(&self.writer);
         let Some(p) = api.pods.get_mut(pod) else { return };
         if is_final(p.phase) || p.detached {
@@ -242,6 +264,7 @@ impl ControlPlane {
             PodReport::Started => {
                 p.phase = Phase::Running;
                 p.started = now;
+                api.touch(pod);
                 Change::PodStarted(pod)
             }
             PodReport::Restarted => {
@@ -250,7 +273,9 @@ impl ControlPlane {
             }
             PodReport::OomKilled => {
                 p.restarts += 1;
-                p.last_oom = Some((now, now.since(p.started)));
+                // A status tells since when the container ran that was killed.
+                let since = began.unwrap_or(p.started);
+                p.last_oom = Some((now, now.since(since)));
                 if api.set_ready(pod, false, now) {
                     cx.emit(Change::PodUnready(pod));
                 }
@@ -272,12 +297,36 @@ impl ControlPlane {
         }
     }
 
+    /// What the VPA's admission makes of a new pod of the template.
+    fn shape_of_new(
+        &mut self,
+        vpa: Id<VpaModel>,
+        template: Id<Template>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Id<Shape>> {
+        let model = cx.model();
+        let description = &model.vpas[vpa];
+        let targets = cx.api().vpas[vpa].filter(|_| description.mode.admits())?;
+        let key = (vpa.raw(), template.raw());
+        if let Some(&(known, shape)) = self.admitted.get(&key)
+            && known == targets
+        {
+            return Some(shape);
+        }
+        let recommended = cx.api().targets.get(targets).recommendations();
+        let views = model.templates[template].container_views();
+        let containers = description.admitted(&views, &recommended);
+        let shape = cx.intern_shape(template, &containers);
+        self.admitted.insert(key, (targets, shape));
+        Some(shape)
+    }
+
     /// What the VPA and the kubelet write about sizes of pods.
     pub(super) fn resize(&mut self, request: Request, cx: &mut Cx<'_>) {
         let api = cx.api_mut(&self.writer);
         match request {
-            Request::RecommendVpa { vpa, shape } => {
-                api.vpas[vpa] = Some(shape);
+            Request::RecommendVpa { vpa, targets } => {
+                api.vpas[vpa] = Some(targets);
                 cx.emit(Change::VpaRecommended(vpa));
             }
             Request::ResizePod { pod, shape } => {
@@ -288,10 +337,20 @@ impl ControlPlane {
             }
             Request::Resized { pod } => {
                 let Some(p) = api.pods.get_mut(pod) else { return };
-                if let Some(shape) = p.resizing.take() {
-                    p.shape = Some(shape);
-                    cx.emit(Change::PodResized(pod));
+                let Some(shape) = p.resizing.take() else { return };
+                let held = p.phase != Phase::Pending && !p.detached;
+                if held {
+                    self.release_quotas(pod, cx);
                 }
+                let api = cx.api_mut(&self.writer);
+                if let Some(p) = api.pods.get_mut(pod) {
+                    p.shape = Some(shape);
+                }
+                api.touch(pod);
+                if held {
+                    self.charge_quotas(pod, cx);
+                }
+                cx.emit(Change::PodResized(pod));
             }
             _ => {}
         }
@@ -363,13 +422,6 @@ impl ControlPlane {
             }
         }
     }
-}
-
-/// What the VPA's admission gives a new pod.
-fn admitted(vpa: Id<VpaModel>, cx: &Cx<'_>) -> Option<Id<Shape>> {
-    let policy = cx.model().vpas[vpa].object.spec.update_policy.as_ref();
-    let mode = UpdateMode::lower(policy.and_then(|p| p.update_mode.as_deref()))?;
-    cx.api().vpas[vpa].filter(|_| mode.admits())
 }
 
 fn is_final(phase: Phase) -> bool {

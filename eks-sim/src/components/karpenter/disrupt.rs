@@ -1,6 +1,8 @@
-//! The disruption loop: emptiness, several nodes, single nodes; validation; commands.
+//! The disruption loop: emptiness, drift, several nodes, single nodes; validation.
 
-use super::lifecycle::{DO_NOT_DISRUPT, taint};
+use super::command::{Command, Plan};
+use super::kept::Kept;
+use super::lifecycle::DO_NOT_DISRUPT;
 use super::state::{ClaimId, Ending, Snapshot, is_reschedulable};
 use super::{Event, Karpenter, wake};
 use crate::engine::Cx;
@@ -9,18 +11,19 @@ use crate::policy::karpenter::consolidation::{
     Decision, Idleness, Removed, VALIDATION_DELAY, eviction_cost, is_empty, lifetime_left,
     reschedule_cost,
 };
-use crate::policy::karpenter::disruption::{ConsolidationPolicy, NodeFacts, candidate};
-use crate::policy::karpenter::lifecycle::{command_timeout, do_not_disrupt};
+use crate::policy::karpenter::disruption::{
+    ConsolidationPolicy, NodeFacts, NotACandidate, candidate,
+};
+use crate::policy::karpenter::lifecycle::do_not_disrupt;
 use crate::policy::karpenter::offerings::CapacityType;
 use crate::policy::karpenter::pass::{
-    self, Command as Found, PassCandidate, PassInput, attempt, emptiness, multi_node, single_node,
+    Command as Found, PassCandidate, PassInput, attempt, emptiness, multi_node, single_node,
 };
 use crate::policy::karpenter::requirements::{CAPACITY_TYPE, Requirement};
 use crate::policy::karpenter::solve::{Input, Pending, Solver};
 use crate::policy::workloads::Budget;
 use crate::units::{Id, SimTime, Span};
 use crate::world::model::BudgetModel;
-use crate::world::nodes::SystemTaint;
 use crate::world::{NodeCondition, PodId};
 use std::collections::BTreeMap;
 
@@ -28,15 +31,19 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Method {
     Emptiness,
+    StaticDrift,
+    Drift,
     MultiNode,
     SingleNode,
 }
 
 impl Method {
-    const ALL: [Self; 3] = [Self::Emptiness, Self::MultiNode, Self::SingleNode];
+    const ALL: [Self; 5] =
+        [Self::Emptiness, Self::StaticDrift, Self::Drift, Self::MultiNode, Self::SingleNode];
     const fn reason(self) -> Reason {
         match self {
             Self::Emptiness => Reason::Empty,
+            Self::StaticDrift | Self::Drift => Reason::Drifted,
             Self::MultiNode | Self::SingleNode => Reason::Underutilized,
         }
     }
@@ -51,14 +58,6 @@ struct Proposal {
     replacement: Vec<usize>,
 }
 
-/// A command that waits for its replacement.
-#[derive(Clone, Debug)]
-struct Command {
-    number: u32,
-    claims: Vec<ClaimId>,
-    replacement: ClaimId,
-}
-
 /// State of the loop.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loop {
@@ -67,8 +66,8 @@ pub(super) struct Loop {
     /// Last look that found nothing.
     fruitless: SimTime,
     proposal: Option<Proposal>,
-    commands: Vec<Command>,
-    started: u32,
+    pub(super) commands: Vec<Command>,
+    pub(super) started: u32,
 }
 
 impl Loop {
@@ -84,14 +83,14 @@ const FORGET_AFTER: Span = Span::from_secs(300);
 const MAX_SIMULATIONS: usize = 10_000;
 
 /// A candidate with what the pass needs.
-struct Ready {
-    id: ClaimId,
+pub(super) struct Ready {
+    pub(super) id: ClaimId,
     row: usize,
     kind: CapacityType,
     price: f64,
-    pods: Vec<PodId>,
+    pub(super) pods: Vec<PodId>,
     eviction_costs: f64,
-    reschedule_cost: f64,
+    pub(super) reschedule_cost: f64,
     lifetime_left: f64,
 }
 
@@ -106,11 +105,13 @@ impl Karpenter {
             cx.after(repeat, wake(Event::Poll));
             return;
         }
-        if !self.is_due(cx) {
+        if self.is_due(cx) {
+            self.look(&Method::ALL, cx);
+        } else if self.has_drift() {
+            self.look(&[Method::StaticDrift, Method::Drift], cx);
+        } else {
             cx.after(poll, wake(Event::Poll));
-            return;
         }
-        self.look(&Method::ALL, cx);
     }
 
     /// Whether a look could find something that the last one did not.
@@ -120,7 +121,7 @@ impl Karpenter {
         self.disruption.changed
             || since + FORGET_AFTER <= now
             || self.live.iter().any(|&c| {
-                let at = self.idleness(c, cx).consolidatable_at();
+                let at = self.idleness(c).consolidatable_at();
                 at.is_some_and(|at| since < at && at <= now)
             })
     }
@@ -130,13 +131,27 @@ impl Karpenter {
         self.disruption.changed = false;
         self.renew_offerings(cx);
         for &method in methods {
+            let drifted = match method {
+                Method::StaticDrift => self.static_drift(cx),
+                Method::Drift => self.drift(cx),
+                _ => None,
+            };
+            // Drift is acted on without validation.
+            if let Some((claims, plans)) = drifted {
+                self.start_command(claims, Ending::Drifted, plans, cx);
+                self.disruption.changed = true;
+                cx.after(cx.model().settings.karpenter.disruption_repeat, wake(Event::Poll));
+                return;
+            }
             if let Some(proposal) = self.find(method, cx) {
                 self.disruption.proposal = Some(proposal);
                 cx.after(VALIDATION_DELAY, wake(Event::Validate));
                 return;
             }
         }
-        self.disruption.fruitless = cx.now();
+        if methods.contains(&Method::SingleNode) {
+            self.disruption.fruitless = cx.now();
+        }
         cx.after(cx.model().settings.karpenter.disruption_poll, wake(Event::Poll));
     }
 
@@ -151,11 +166,19 @@ impl Karpenter {
         }
         self.renew_offerings(cx);
         let method = proposal.method;
+        let proposed = proposal.claims.clone();
         if let Some((claims, found)) = self.still_good(proposal, cx) {
-            self.start_command(method, claims, found, cx);
+            let why =
+                if method == Method::Emptiness { Ending::Empty } else { Ending::Underutilized };
+            self.start_command(claims, why, plan(found).into_iter().collect(), cx);
             self.disruption.changed = true;
             cx.after(repeat, wake(Event::Poll));
             return;
+        }
+        for id in proposed {
+            if !self.claims[id].is_leaving() {
+                self.keep(id, Kept::NotValid, cx);
+            }
         }
         let rest: Vec<Method> = Method::ALL.into_iter().filter(|&m| m > method).collect();
         self.look(&rest, cx);
@@ -163,7 +186,7 @@ impl Karpenter {
     }
 
     fn still_good(&mut self, proposal: Proposal, cx: &mut Cx<'_>) -> Option<(Vec<ClaimId>, Found)> {
-        let mut ready = self.candidates(proposal.method, cx);
+        let mut ready = self.candidates(proposal.method.reason(), false, cx);
         ready.retain(|r| proposal.claims.contains(&r.id));
         if proposal.method == Method::Emptiness {
             let found = self.empty(&ready, cx)?;
@@ -195,7 +218,10 @@ impl Karpenter {
     }
 
     fn find(&mut self, method: Method, cx: &mut Cx<'_>) -> Option<Proposal> {
-        let ready = self.candidates(method, cx);
+        if matches!(method, Method::StaticDrift | Method::Drift) {
+            return None;
+        }
+        let ready = self.candidates(method.reason(), false, cx);
         if ready.is_empty() {
             return None;
         }
@@ -208,6 +234,7 @@ impl Karpenter {
                 })?
             }
             Method::SingleNode => self.single(&ready, cx)?,
+            Method::StaticDrift | Method::Drift => return None,
         };
         Some(Proposal {
             method,
@@ -224,12 +251,11 @@ impl Karpenter {
             single_node(input, candidates, &allowed, solver, &mut |i, why| refused.push((i, why)))
         });
         for (i, why) in refused {
-            self.claims[ready[i].id].kept = Some(why.text().to_owned());
+            self.keep_refused(ready[i].id, &ready[i].pods, why, cx);
         }
         for r in ready {
-            let claim = &mut self.claims[r.id];
-            if allowed[claim.pool.index()] <= 0 {
-                claim.kept = Some("the disruption budget is used up".to_owned());
+            if allowed[self.claims[r.id].pool.index()] <= 0 {
+                self.keep(r.id, Kept::Budget(Reason::Underutilized), cx);
             }
         }
         found
@@ -263,7 +289,7 @@ impl Karpenter {
     }
 
     /// Runs a search over removals in one picture of the cluster.
-    fn simulate<T>(
+    pub(super) fn simulate<T>(
         &mut self,
         ready: &[Ready],
         cx: &mut Cx<'_>,
@@ -287,8 +313,7 @@ impl Karpenter {
             .collect();
         let rules = Self::rules(cx);
         let initialized: Vec<bool> = snapshot.nodes.iter().map(|n| n.initialized).collect();
-        let policies: Vec<ConsolidationPolicy> =
-            rules.pools.iter().map(|(_, p)| p.policy).collect();
+        let policies: Vec<ConsolidationPolicy> = self.pools.iter().map(|(_, p)| p.policy).collect();
         let totals = self.totals(cx);
         let input = Input {
             catalog: &self.catalog,
@@ -314,7 +339,7 @@ impl Karpenter {
 
     /// By NodePool: price and reschedule cost of all its nodes.
     fn totals(&self, cx: &Cx<'_>) -> Vec<(f64, f64)> {
-        let mut totals = vec![(0.0, 0.0); Self::rules(cx).pools.len()];
+        let mut totals = vec![(0.0, 0.0); self.pools.len()];
         for &id in &self.live {
             let claim = &self.claims[id];
             let Some((_, _, price)) = claim.launched.filter(|_| !claim.is_leaving()) else {
@@ -328,7 +353,7 @@ impl Karpenter {
     }
 
     /// Eviction costs of a node's pods, and the pods.
-    fn costs(&self, id: ClaimId, cx: &Cx<'_>) -> (Vec<f64>, Vec<PodId>) {
+    pub(super) fn costs(&self, id: ClaimId, cx: &Cx<'_>) -> (Vec<f64>, Vec<PodId>) {
         let Some(node) = self.claims[id].node else { return (Vec::new(), Vec::new()) };
         let pods = cx.api().nodes[node].pods.iter().copied();
         pods.filter_map(|pod| {
@@ -341,34 +366,47 @@ impl Karpenter {
         .unzip()
     }
 
-    fn idleness(&self, id: ClaimId, cx: &Cx<'_>) -> Idleness {
+    fn idleness(&self, id: ClaimId) -> Idleness {
         let claim = &self.claims[id];
         Idleness {
-            consolidate_after: Self::rules(cx).pools[claim.pool].consolidate_after,
+            consolidate_after: self.pools[claim.pool].consolidate_after,
             initialized: claim.is_initialized().then_some(claim.initialized),
             last_pod_event: claim.last_pod_event,
         }
     }
 
-    /// Nodes that a method may take, and why the others stay.
-    fn candidates(&mut self, method: Method, cx: &Cx<'_>) -> Vec<Ready> {
-        let blocked: Vec<(Id<BudgetModel>, bool)> =
-            cx.model().budgets.iter().map(|(id, b)| (id, budget_is_closed(b, cx))).collect();
+    /// Nodes that a method may take, and why the others stay. Nodes of NodePools with static
+    /// capacity drift only, and by their own method.
+    pub(super) fn candidates(
+        &mut self,
+        reason: Reason,
+        fixed: bool,
+        cx: &mut Cx<'_>,
+    ) -> Vec<Ready> {
+        let closed: Vec<bool> =
+            cx.model().budgets.iter().map(|(_, b)| budget_is_closed(b, cx)).collect();
         let mut ready = Vec::new();
         for id in self.live.clone() {
-            let Some((row, kind, price)) = self.claims[id].launched else { continue };
+            let claim = &self.claims[id];
+            let Some((row, kind, price)) = claim.launched else { continue };
+            let is_fixed = self.pools[claim.pool].replicas.is_some();
+            let drifted = reason == Reason::Drifted;
+            if is_fixed != fixed || (drifted && claim.drifted.is_none()) {
+                continue;
+            }
             let (costs, pods) = self.costs(id, cx);
             let cost = reschedule_cost(costs.iter().copied());
-            let facts = self.facts(id, is_empty(cost), &pods, &blocked, cx);
-            match candidate(&facts, method.reason()) {
+            let (facts, block) = self.facts(id, is_empty(cost), &pods, &closed, cx);
+            match candidate(&facts, reason) {
                 Err(why) => {
-                    if method != Method::Emptiness || facts.empty {
-                        self.claims[id].kept = Some(why.text().to_owned());
+                    if reason != Reason::Empty || facts.empty {
+                        let kept = self.not_a_candidate(id, why, block);
+                        self.keep(id, kept, cx);
                     }
                 }
                 Ok(()) => {
-                    let pool = &Self::rules(cx).pools[self.claims[id].pool];
-                    let age = cx.now().since(self.claims[id].created);
+                    let claim = &self.claims[id];
+                    let age = cx.now().since(claim.created);
                     ready.push(Ready {
                         id,
                         row,
@@ -377,7 +415,7 @@ impl Karpenter {
                         pods,
                         eviction_costs: costs.iter().sum(),
                         reschedule_cost: cost,
-                        lifetime_left: lifetime_left(age, pool.expire_after),
+                        lifetime_left: lifetime_left(age, claim.template.expire_after),
                     });
                 }
             }
@@ -385,51 +423,66 @@ impl Karpenter {
         ready
     }
 
+    fn not_a_candidate(&self, id: ClaimId, why: NotACandidate, block: Option<Kept>) -> Kept {
+        match (why, block) {
+            (NotACandidate::ProtectedPod | NotACandidate::PdbBlocks, Some(kept)) => kept,
+            (NotACandidate::NotConsolidatable, _) => {
+                Kept::NotQuiet(self.idleness(id).consolidatable_at())
+            }
+            _ => Kept::State(why),
+        }
+    }
+
+    /// What disruption knows of a node, and which pod holds it.
     fn facts(
         &self,
         id: ClaimId,
         empty: bool,
         pods: &[PodId],
-        blocked: &[(Id<BudgetModel>, bool)],
+        closed: &[bool],
         cx: &Cx<'_>,
-    ) -> NodeFacts {
+    ) -> (NodeFacts, Option<Kept>) {
         let claim = &self.claims[id];
-        let pool = &Self::rules(cx).pools[claim.pool];
-        let live = || pods.iter().filter_map(|&p| cx.api().pods.get(p));
-        let protected_pod = live().any(|p| {
+        let pool = &self.pools[claim.pool];
+        let live = || pods.iter().filter_map(|&p| Some((p, cx.api().pods.get(p)?)));
+        let protected = live().find(|(_, p)| {
             let mark =
                 cx.model().templates[p.template].object.metadata.annotations.get(DO_NOT_DISRUPT);
             do_not_disrupt(mark.map(String::as_str), p.started, cx.now())
         });
-        let pdb_blocks = live().any(|p| {
-            let of = |b: Id<BudgetModel>| cx.model().budgets[b].templates.contains(&p.template);
-            let mut covering = blocked.iter().filter(|(b, _)| of(*b));
-            let first = covering.next();
+        let blocked = live().find_map(|(pod, p)| {
+            let mut covering =
+                cx.model().budgets.iter().filter(|(_, b)| b.templates.contains(&p.template));
+            let (first, _) = covering.next()?;
             // The eviction API refuses pods of more than one budget.
-            first.is_some_and(|(_, closed)| *closed) || covering.next().is_some()
+            if covering.next().is_some() {
+                return Some(Kept::SeveralPdbs(pod));
+            }
+            closed[first.index()].then_some(Kept::Pdb(pod, first))
         });
-        NodeFacts {
+        let facts = NodeFacts {
             managed: true,
             initialized: claim.is_initialized(),
             deleting: claim.deleting.is_some(),
             nominated: claim.nominated_until > cx.now(),
-            do_not_disrupt: pool.do_not_disrupt,
+            do_not_disrupt: claim.template.do_not_disrupt,
             in_command: claim.marked,
-            protected_pod,
-            pdb_blocks,
-            has_termination_grace_period: pool.termination_grace_period.is_some(),
-            consolidatable: self.idleness(id, cx).is_consolidatable(cx.now()),
-            drifted: false,
+            protected_pod: protected.is_some(),
+            pdb_blocks: blocked.is_some(),
+            has_termination_grace_period: claim.template.termination_grace_period.is_some(),
+            consolidatable: self.idleness(id).is_consolidatable(cx.now()),
+            drifted: claim.drifted.is_some(),
             empty,
             policy: pool.policy,
-        }
+        };
+        (facts, protected.map(|(p, _)| Kept::ProtectedPod(p)).or(blocked))
     }
 
     /// By NodePool: nodes that its budgets allow to go now.
-    fn allowed(&self, reason: Reason, cx: &Cx<'_>) -> Vec<i64> {
+    pub(super) fn allowed(&self, reason: Reason, cx: &Cx<'_>) -> Vec<i64> {
         let seconds = i64::try_from(cx.now().since(SimTime::ZERO).whole_secs()).unwrap_or(0);
         let now = cx.model().start_unix.saturating_add(seconds);
-        let pools = &Self::rules(cx).pools;
+        let pools = &self.pools;
         let mut nodes = vec![PoolNodes { total: 0, disrupting: 0 }; pools.len()];
         for &id in &self.live {
             let claim = &self.claims[id];
@@ -446,91 +499,24 @@ impl Karpenter {
             .map(|((_, pool), nodes)| allowed_disruptions(&pool.budgets, nodes, reason, now))
             .collect()
     }
+}
 
-    /// Taints the nodes and starts the replacement; without one they go at once.
-    fn start_command(
-        &mut self,
-        method: Method,
-        claims: Vec<ClaimId>,
-        found: Found,
-        cx: &mut Cx<'_>,
-    ) {
-        for &id in &claims {
-            self.claims[id].marked = true;
-            self.claims[id].kept = None;
-            if let Some(node) = self.claims[id].node {
-                taint(node, SystemTaint::KarpenterDisrupted, true, cx);
-            }
-        }
-        let pass::Command { decision, replacement, claim, .. } = found;
-        let (Decision::Replace { filter, .. }, Some(new)) = (decision, claim) else {
-            let why =
-                if method == Method::Emptiness { Ending::Empty } else { Ending::Underutilized };
-            for id in claims {
-                self.end(id, why, cx);
-            }
-            return;
-        };
-        let mut requirements = new.requirements;
-        if let Some(kinds) = filter.capacity_types {
-            requirements.add(CAPACITY_TYPE, Requirement::of(kinds.iter().map(|k| k.name())));
-        }
-        let pool = Id::new(new.pool as u32);
-        let made = self.create(pool, requirements, replacement, (new.pods, new.requests), cx);
-        self.disruption.started += 1;
-        let number = self.disruption.started;
-        self.disruption.commands.push(Command { number, claims, replacement: made });
-        cx.after(command_timeout(self.live.len() as u64), wake(Event::CommandDue(number)));
-        self.launch(made, cx);
+/// The NodeClaim that a decision asks for.
+fn plan(found: Found) -> Option<Plan> {
+    let (Decision::Replace { filter, .. }, Some(new)) = (found.decision, found.claim) else {
+        return None;
+    };
+    let mut requirements = new.requirements;
+    if let Some(kinds) = filter.capacity_types {
+        requirements.add(CAPACITY_TYPE, Requirement::of(kinds.iter().map(|k| k.name())));
     }
-
-    /// Commands whose replacement is initialised go on.
-    pub(super) fn replacement_ready(&mut self, cx: &mut Cx<'_>) {
-        let done = |c: &Command, claims: &crate::units::IdVec<super::Claim, super::Claim>| {
-            claims[c.replacement].is_initialized()
-        };
-        let (ready, waiting) = core::mem::take(&mut self.disruption.commands)
-            .into_iter()
-            .partition(|c| done(c, &self.claims));
-        self.disruption.commands = waiting;
-        let ready: Vec<Command> = ready;
-        for command in ready {
-            // The pods that come are expected: the new node is left alone meanwhile.
-            let until = cx.now() + Self::rules(cx).options.nomination_window();
-            self.claims[command.replacement].nominated_until = until;
-            for id in command.claims {
-                self.end(id, Ending::Underutilized, cx);
-            }
-        }
-    }
-
-    /// A NodeClaim is gone: a command that waits for it is undone.
-    pub(super) fn claim_lost(&mut self, id: ClaimId, cx: &mut Cx<'_>) {
-        let lost = self.disruption.commands.iter().position(|c| c.replacement == id);
-        if let Some(at) = lost {
-            let command = self.disruption.commands.remove(at);
-            self.undo(&command.claims, cx);
-        }
-    }
-
-    pub(super) fn command_due(&mut self, number: u32, cx: &mut Cx<'_>) {
-        let late = self.disruption.commands.iter().position(|c| c.number == number);
-        if let Some(at) = late {
-            let command = self.disruption.commands.remove(at);
-            self.undo(&command.claims, cx);
-        }
-    }
-
-    fn undo(&mut self, claims: &[ClaimId], cx: &mut Cx<'_>) {
-        for &id in claims {
-            self.claims[id].marked = false;
-            if let Some(node) = self.claims[id].node.filter(|_| self.claims[id].deleting.is_none())
-            {
-                taint(node, SystemTaint::KarpenterDisrupted, false, cx);
-            }
-        }
-        self.disruption.touch();
-    }
+    Some(Plan {
+        pool: Id::new(new.pool as u32),
+        requirements,
+        types: found.replacement,
+        pods: new.pods,
+        requests: new.requests,
+    })
 }
 
 fn positions(snapshot: &Snapshot) -> BTreeMap<ClaimId, usize> {

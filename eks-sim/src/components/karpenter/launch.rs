@@ -41,11 +41,12 @@ impl Karpenter {
             return;
         };
         let claim = &self.claims[id];
-        let pool = &Self::rules(cx).pools[claim.pool];
+        let pool = &claim.template;
         let group = pool.group;
         let serial = cx.cloud().groups[group].launched;
         cx.cloud_mut().groups[group].launched += 1;
-        let key = engine::draws::key(&[engine::draws::key_str(&pool.name), u64::from(serial)]);
+        let name = engine::draws::key_str(&cx.model().groups[group].name);
+        let key = engine::draws::key(&[name, u64::from(serial)]);
         let labels = own_labels(&claim.requirements);
         let fleet = cx.cloud_mut().fleets.push(Fleet {
             group,
@@ -63,7 +64,7 @@ impl Karpenter {
     /// Types and subnets of the CreateFleet call; none if no offering is left.
     fn overrides(&self, id: ClaimId, cx: &Cx<'_>) -> Option<Vec<(u32, Id<SubnetModel>)>> {
         let claim = &self.claims[id];
-        let pool = &Self::rules(cx).pools[claim.pool];
+        let pool = &claim.template;
         let filter = offering_filter(&claim.requirements, self.catalog.zones());
         let min_values = claim.requirements.has_min_values();
         let mut rows = claim.types.clone();
@@ -126,7 +127,7 @@ impl Karpenter {
         let row = &cx.cloud().instances[instance];
         let t = row.group_type(cx.model());
         let kind = karpenter_capacity(t.capacity);
-        let pool = &Self::rules(cx).pools[self.claims[id].pool];
+        let pool = &self.claims[id].template;
         let found = self.claims[id]
             .types
             .iter()
@@ -137,6 +138,8 @@ impl Karpenter {
         claim.instance = Some(instance);
         claim.launched = found.map(|r| (r, kind, price));
         self.by_instance.insert(instance, id);
+        let text = format!("{} {} at ${price:.4} an hour", kind.name(), t.instance_type.name);
+        self.note(id, "Launched", text, cx);
         cx.after(REGISTRATION_TIMEOUT, wake(Event::RegistrationDue(id)));
         if let Some((_, ending)) = self.claims[id].deleting.take() {
             self.end(id, ending, cx);

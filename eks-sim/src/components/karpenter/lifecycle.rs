@@ -48,7 +48,21 @@ impl Karpenter {
             self.claims[id].initialized = cx.now();
             self.replacement_ready(cx);
         }
+        self.watch_health(id, cx);
         self.disruption.touch();
+    }
+
+    /// Something happened to a NodeClaim that people may want to know.
+    pub(super) fn note(
+        &mut self,
+        id: ClaimId,
+        reason: &'static str,
+        message: String,
+        cx: &mut Cx<'_>,
+    ) {
+        let notes = &mut self.claims[id].notes;
+        notes.push((reason, message));
+        cx.emit(Change::NodeClaimChanged(id.raw(), notes.len() as u32 - 1));
     }
 
     /// Whether the startup taints can go: what removes them (an agent of some DaemonSet) is taken
@@ -66,9 +80,13 @@ impl Karpenter {
 
     pub(super) fn pod_moved(&mut self, pod: PodId, cx: &mut Cx<'_>) {
         self.disruption.touch();
-        let Some(p) = cx.api().pods.get(pod) else { return };
+        let Some(p) = cx.api().pods.get(pod) else {
+            self.promised.remove(&pod);
+            return;
+        };
         let Some(node) = p.node else { return };
         self.pending.remove(&pod);
+        self.promised.remove(&pod);
         if cx.model().templates[p.template].daemon {
             return;
         }
@@ -109,6 +127,7 @@ impl Karpenter {
         }
         claim.deleting = Some((cx.now(), why));
         self.disruption.touch();
+        self.note(id, "Deleted", why.text().to_owned(), cx);
         // Without an answer to its CreateFleet call yet, the end waits for it.
         if self.claims[id].fleet.is_some_and(|f| self.by_fleet.contains_key(&f)) {
             return;
@@ -123,8 +142,7 @@ impl Karpenter {
 
     fn start_drain(&mut self, id: ClaimId, cx: &mut Cx<'_>) {
         let Some(node) = self.claims[id].node else { return };
-        let pool = &Self::rules(cx).pools[self.claims[id].pool];
-        if let Some(grace) = pool.termination_grace_period {
+        if let Some(grace) = self.claims[id].template.termination_grace_period {
             self.claims[id].deadline = cx.now() + grace;
         }
         taint(node, SystemTaint::KarpenterDisrupted, true, cx);
@@ -245,6 +263,7 @@ impl Karpenter {
         }
         self.live.retain(|&c| c != id);
         self.claim_lost(id, cx);
+        self.static_later(id, cx);
     }
 }
 

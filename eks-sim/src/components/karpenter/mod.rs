@@ -11,18 +11,25 @@
 //! and to be always there; it does nothing while the API cannot be written. NodeClaims are its
 //! own rows here: creating one costs no API latency beside the CreateFleet call.
 
+mod command;
 mod disrupt;
+mod drift;
 pub mod explain;
+mod kept;
 mod launch;
 mod lifecycle;
 mod provision;
+mod repair;
 mod state;
 #[cfg(test)]
 mod tests;
 
+pub use kept::Kept;
 pub use state::{Claim, ClaimId};
 
-use crate::engine::{self, Cx};
+use kept::wake;
+
+use crate::engine::Cx;
 use crate::policy::karpenter::batcher::Batcher;
 use crate::policy::karpenter::offerings::CapacityType;
 use crate::policy::karpenter::solve::{Catalog, PodClass, Resources};
@@ -68,6 +75,14 @@ pub enum Event {
     Validate,
     /// A command should have its replacements by now.
     CommandDue(u32),
+    /// A step of the scenario changed NodePools or images.
+    PoolsChanged(u32),
+    /// Images and subnets are compared with those of the nodes.
+    DriftCheck,
+    /// NodePools with static capacity are looked at.
+    Static,
+    /// A node may have been unhealthy for too long.
+    Repair(ClaimId),
 }
 
 /// An offering without capacity: type, how it is bought, zone; a whole zone without type.
@@ -98,12 +113,23 @@ pub struct Karpenter {
     overheads: FxHashMap<(u32, u32), (Resources, usize)>,
     unavailable: BTreeMap<Pool, SimTime>,
     disruption: disrupt::Loop,
-    /// Why pods found no place in the last round.
-    unplaced: BTreeMap<PodId, String>,
+    /// What the last rounds found for pods that have no node yet.
+    promised: BTreeMap<PodId, Promise>,
+    /// NodePools as they are now.
+    pools: IdVec<NodePoolModel, Arc<NodePoolModel>>,
+    /// Images published during the run, by family.
+    releases: BTreeMap<String, u32>,
 }
 
-fn wake(event: Event) -> engine::Event {
-    engine::Event::Karpenter(event)
+/// Where a scheduling round put a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Promise {
+    /// A NodeClaim, made or registered.
+    Claim(ClaimId),
+    /// A node of another origin.
+    Node,
+    /// Nowhere, and why.
+    Nowhere(String),
 }
 
 impl Karpenter {
@@ -131,10 +157,13 @@ impl Karpenter {
             overheads: FxHashMap::default(),
             unavailable: BTreeMap::new(),
             disruption: disrupt::Loop::default(),
-            unplaced: BTreeMap::new(),
+            promised: BTreeMap::new(),
+            pools: IdVec::new(),
+            releases: BTreeMap::new(),
         };
         if let Some(karpenter) = &model.karpenter {
             this.serials = karpenter.pools.iter().map(|_| 0).collect();
+            this.pools = karpenter.pools.clone();
             this.daemons = state::daemon_classes(model, options.preference_policy);
         }
         this
@@ -144,6 +173,9 @@ impl Karpenter {
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         if cx.model().karpenter.is_some() {
             cx.after(cx.model().settings.karpenter.disruption_poll, wake(Event::Poll));
+            if self.pools.iter().any(|(_, p)| p.replicas.is_some()) {
+                cx.after(crate::units::Span::ZERO, wake(Event::Static));
+            }
         }
     }
 
@@ -165,6 +197,10 @@ impl Karpenter {
             Event::Poll => self.poll(cx),
             Event::Validate => self.validate(cx),
             Event::CommandDue(number) => self.command_due(number, cx),
+            Event::PoolsChanged(step) => self.pools_changed(step, cx),
+            Event::DriftCheck => self.drift_check(cx),
+            Event::Static => self.reconcile_static(cx),
+            Event::Repair(c) => self.repair(c, cx),
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Batches of pending pods, and the scheduling round at their end.
 
 use super::state::{Claim, ClaimId, is_reschedulable};
-use super::{Event, Karpenter, wake};
+use super::{Event, Karpenter, Promise, wake};
 use crate::engine::Cx;
 use crate::policy::karpenter::requirements::Requirements;
 use crate::policy::karpenter::solve::Resources;
-use crate::policy::karpenter::solve::{Input, Pending, Placement, Solution, Solver};
+use crate::policy::karpenter::solve::{Input, Misfit, Pending, Placement, Solver};
 use crate::units::{Id, SimTime, Span};
-use crate::world::PodId;
 use crate::world::karpenter::NodePoolModel;
+use crate::world::{Change, PodId};
+use std::sync::Arc;
 
 impl Karpenter {
     pub(super) fn pod_pending(&mut self, pod: PodId, cx: &mut Cx<'_>) {
@@ -118,7 +119,6 @@ impl Karpenter {
             };
             Solver::new(&input).solve(&pods, &[])
         };
-        self.note_unplaced(&waiting, &solution, cx);
         let until = cx.now() + Self::rules(cx).options.nomination_window();
         for placement in &solution.placements {
             if let Placement::Existing(node) = placement
@@ -127,40 +127,49 @@ impl Karpenter {
                 self.claims[claim].nominated_until = until;
             }
         }
+        let mut made = Vec::with_capacity(solution.claims.len());
         for claim in solution.claims {
             let pool = Id::new(claim.pool as u32);
-            let made = self.create(
-                pool,
-                claim.requirements,
-                claim.types,
-                (claim.pods, claim.requests),
-                cx,
-            );
-            self.claims[made].nominated_until = until;
-            self.launch(made, cx);
+            let size = (claim.pods, claim.requests);
+            let id = self.create(pool, claim.requirements, claim.types, size, cx);
+            self.claims[id].nominated_until = until;
+            made.push(id);
+        }
+        for ((pod, _), placement) in waiting.iter().zip(&solution.placements) {
+            let promise = match placement {
+                Placement::Existing(node) => {
+                    snapshot.claims[*node].map_or(Promise::Node, Promise::Claim)
+                }
+                Placement::New(claim) => Promise::Claim(made[*claim]),
+                Placement::Unschedulable(reasons) => Promise::Nowhere(self.misfits(reasons)),
+            };
+            self.promise(*pod, promise, cx);
+        }
+        for id in made {
+            self.launch(id, cx);
         }
     }
 
-    /// Keeps why pods found no place.
-    fn note_unplaced(
-        &mut self,
-        waiting: &[(PodId, Pending<'static>)],
-        solution: &Solution,
-        cx: &Cx<'_>,
-    ) {
-        self.unplaced.clear();
-        let pools = &Self::rules(cx).pools;
-        for ((pod, _), placement) in waiting.iter().zip(&solution.placements) {
-            let Placement::Unschedulable(reasons) = placement else { continue };
-            let texts: Vec<String> = reasons
-                .iter()
-                .map(|(pool, why)| {
-                    let name = &pools[Id::new(*pool as u32)].name;
-                    format!("incompatible with nodepool \"{name}\", {}", why.text())
-                })
-                .collect();
-            self.unplaced.insert(*pod, texts.join("; "));
+    /// Keeps where a pod is to go; news are told.
+    fn promise(&mut self, pod: PodId, promise: Promise, cx: &mut Cx<'_>) {
+        if self.promised.get(&pod) != Some(&promise) {
+            self.promised.insert(pod, promise);
+            cx.emit(Change::PodPromised(pod));
         }
+    }
+
+    /// Why no NodePool could hold a pod.
+    fn misfits(&self, reasons: &[(usize, Misfit)]) -> String {
+        let of_pods = |pool: &usize| self.pools[Id::new(*pool as u32)].replicas.is_none();
+        let texts: Vec<String> = reasons
+            .iter()
+            .filter(|(pool, _)| of_pods(pool))
+            .map(|(pool, why)| {
+                let name = &self.pools[Id::new(*pool as u32)].name;
+                format!("incompatible with nodepool \"{name}\", {}", why.text())
+            })
+            .collect();
+        if texts.is_empty() { "there is no nodepool for pods".to_owned() } else { texts.join("; ") }
     }
 
     /// A new NodeClaim.
@@ -174,9 +183,18 @@ impl Karpenter {
     ) -> ClaimId {
         let serial = self.serials[pool];
         self.serials[pool] += 1;
-        let model = &Self::rules(cx).pools[pool];
+        let model = Arc::clone(&self.pools[pool]);
+        let life = model.expire_after;
+        let whom = match pods {
+            0 => "as static capacity".to_owned(),
+            1 => "for 1 pod".to_owned(),
+            n => format!("for {n} pods"),
+        };
+        let (name, count) = (&model.name, types.len());
+        let text = format!("made {whom} in nodepool {name}, {count} instance types possible");
         let id = self.claims.push(Claim {
             pool,
+            image_release: self.release_of(&model),
             name: format!("{}-{serial:05}", model.name),
             created: cx.now(),
             requirements,
@@ -196,9 +214,15 @@ impl Karpenter {
             gone: false,
             evictions: std::collections::BTreeMap::new(),
             kept: None,
+            drifted: None,
+            unhealthy: None,
+            notes: vec![("Created", text)],
+            avoided: self.unavailable.keys().copied().collect(),
+            template: model,
         });
         self.live.push(id);
-        if let Some(life) = model.expire_after {
+        cx.emit(Change::NodeClaimChanged(id.raw(), 0));
+        if let Some(life) = life {
             cx.after(life, wake(Event::Expire(id)));
         }
         id

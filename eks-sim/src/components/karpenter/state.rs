@@ -1,6 +1,7 @@
 //! Karpenter's picture of the cluster: NodeClaims, and the input of a scheduling round.
 
 use super::Karpenter;
+use super::kept::Kept;
 use crate::engine::Cx;
 use crate::k8s::StringMap;
 use crate::policy::karpenter::offerings::CapacityType;
@@ -40,6 +41,12 @@ pub enum Ending {
     NotRegistered,
     /// The instance ended by itself.
     Vanished,
+    /// It is no longer what its NodePool or node class asks for.
+    Drifted,
+    /// It stayed unhealthy.
+    Unhealthy,
+    /// Its NodePool keeps fewer nodes.
+    ScaledDown,
 }
 
 impl Ending {
@@ -53,6 +60,9 @@ impl Ending {
             Self::InsufficientCapacity => "no capacity",
             Self::NotRegistered => "did not register in time",
             Self::Vanished => "instance is gone",
+            Self::Drifted => "drifted",
+            Self::Unhealthy => "unhealthy",
+            Self::ScaledDown => "scaled down: static capacity",
         }
     }
 }
@@ -62,6 +72,10 @@ impl Ending {
 pub struct Claim {
     /// Its NodePool.
     pub pool: Id<NodePoolModel>,
+    /// The NodePool as it was when the NodeClaim was made.
+    pub template: Arc<NodePoolModel>,
+    /// Images of its family that had been published when it was launched.
+    pub image_release: u32,
     /// Name.
     pub name: String,
     /// Created.
@@ -99,7 +113,15 @@ pub struct Claim {
     /// By pod: next try of its eviction, and the wait after that.
     pub evictions: BTreeMap<PodId, (SimTime, Span)>,
     /// Why it was not disrupted at the last look.
-    pub kept: Option<String>,
+    pub kept: Option<Kept>,
+    /// Differs from its NodePool or node class since then.
+    pub drifted: Option<SimTime>,
+    /// Unhealthy since then.
+    pub unhealthy: Option<SimTime>,
+    /// What happened to it: reason and message.
+    pub notes: Vec<(&'static str, String)>,
+    /// Offerings that were avoided when it was made.
+    pub avoided: Vec<super::Pool>,
 }
 
 impl Claim {
@@ -233,7 +255,7 @@ impl Karpenter {
                 claims.push(Some(id));
             }
         }
-        let pools = self.pools(cx);
+        let pools = self.pools();
         Snapshot { nodes, claims, pools }
     }
 
@@ -324,10 +346,8 @@ impl Karpenter {
     }
 
     /// NodePools with what their limits leave.
-    fn pools(&self, cx: &Cx<'_>) -> Vec<Pool> {
-        let rules = Self::rules(cx);
-        rules
-            .pools
+    fn pools(&self) -> Vec<Pool> {
+        self.pools
             .iter()
             .map(|(id, pool)| {
                 let mut limits: Vec<Option<i64>> = vec![None; self.catalog.width()];
@@ -338,8 +358,9 @@ impl Karpenter {
                         limits[column] = Some(value);
                     }
                 }
+                let limited = pool.node_limit.is_some() || limits.iter().any(Option::is_some);
                 let mine = self.live.iter().map(|&c| (c, &self.claims[c]));
-                let mine = mine.filter(|(_, c)| c.pool == id);
+                let mine = mine.filter(|(_, c)| limited && c.pool == id);
                 let mut nodes = 0;
                 for (claim, _) in mine {
                     nodes += 1;
@@ -350,13 +371,15 @@ impl Karpenter {
                         }
                     }
                 }
+                // Pods never make a NodePool with static capacity grow.
+                let left = pool.node_limit.map(|limit| limit - nodes);
                 Pool {
                     name: pool.name.clone(),
                     weight: pool.weight,
                     requirements: pool.requirements.clone(),
                     taints: pool.taints.clone(),
                     limits,
-                    nodes_left: pool.node_limit.map(|limit| limit - nodes),
+                    nodes_left: if pool.replicas.is_some() { Some(0) } else { left },
                     types: pool.types.clone(),
                 }
             })

@@ -10,8 +10,8 @@ mod volumes;
 
 use crate::engine::{self, Cx, Stream};
 use crate::policy::kube_scheduler::{
-    Budget, Cache, ClassId, ClusterEvent, PodToSchedule, QueueConfig, SchedulingQueue,
-    Unschedulable, schedule,
+    Budget, Cache, ClassId, ClusterEvent, Plugins, PodToSchedule, QueueConfig, SchedulingQueue,
+    Unschedulable, no_victims_message, schedule,
 };
 use crate::units::{Id, SimTime};
 use crate::world::model::Template;
@@ -53,11 +53,23 @@ struct Known {
     node: Option<u32>,
 }
 
+/// The last failed attempt of a pod.
+#[derive(Clone, Debug)]
+struct Failure {
+    pod: PodId,
+    asked: PodToSchedule,
+    failed: Box<Unschedulable>,
+    /// What preemption made of it.
+    after: preemption::After,
+}
+
 /// kube-scheduler.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
     cache: Cache,
     queue: SchedulingQueue,
+    /// A library user's plugins; the cache has them too.
+    plugins: Plugins,
     classes: Vec<Option<ClassId>>,
     /// Classes of pods that differ from others of their template: of a DaemonSet by node, of
     /// pods with claims of their own by ordinal; and by size.
@@ -66,13 +78,15 @@ pub struct Scheduler {
     shape_classes: Vec<Option<ClassId>>,
     known: Vec<Option<Known>>,
     nodes: Vec<bool>,
-    failures: Vec<Option<(PodId, Box<Unschedulable>)>>,
+    failures: Vec<Option<Failure>>,
     /// Preemptors whose victims are not all being deleted yet.
     preempting: Vec<(PodId, Vec<PodId>)>,
     budgets: Vec<Budget>,
     lowest_priority: i32,
     uses_volumes: bool,
     cycling: bool,
+    /// When the last cycle ends: the next one starts no sooner.
+    free_at: SimTime,
     flush_at: SimTime,
     attempts: u64,
 }
@@ -84,8 +98,11 @@ fn wake(event: Event) -> engine::Event {
 impl Scheduler {
     /// An idle scheduler.
     #[must_use]
-    pub fn new(model: &Model) -> Self {
+    pub fn new(model: &Model, plugins: Plugins) -> Self {
         let mut cache = Cache::with_profiles(model.profiles.clone());
+        if !plugins.is_empty() {
+            cache.set_plugins(&plugins);
+        }
         for namespace in &model.objects.namespaces {
             cache.set_namespace(&namespace.metadata.name, &namespace.metadata.labels);
         }
@@ -107,6 +124,7 @@ impl Scheduler {
         Self {
             cache,
             queue,
+            plugins,
             classes: vec![None; model.templates.len()],
             own_classes: FxHashMap::default(),
             preempting: Vec::new(),
@@ -118,6 +136,7 @@ impl Scheduler {
             nodes: Vec::new(),
             failures: Vec::new(),
             cycling: false,
+            free_at: SimTime::ZERO,
             flush_at: SimTime::NEVER,
             attempts: 0,
         }
@@ -132,19 +151,24 @@ impl Scheduler {
     /// Upstream's message of the last failed attempt of a pod.
     #[must_use]
     pub fn message(&self, pod: PodId) -> Option<String> {
-        let (id, failed) = self.failures.get(pod.slot() as usize)?.as_ref()?;
-        (*id == pod).then(|| failed.message(&self.cache, None))
+        let f = self.failures.get(pod.slot() as usize)?.as_ref().filter(|f| f.pod == pod)?;
+        let after = match &f.after {
+            preemption::After::Nothing => None,
+            preemption::After::NobodyLower => {
+                Some(no_victims_message(&self.cache, &f.asked, &f.failed))
+            }
+            preemption::After::Refused(why) => Some(why.clone()),
+        };
+        Some(f.failed.message(&self.cache, after.as_deref()))
     }
 
     /// Reasons of the last failed attempt of a pod, with the number of nodes each.
     #[must_use]
     pub fn reasons(&self, pod: PodId) -> Vec<(String, u32)> {
-        let Some(Some((id, failed))) = self.failures.get(pod.slot() as usize) else {
+        let known = self.failures.get(pod.slot() as usize).and_then(Option::as_ref);
+        let Some(Failure { failed, .. }) = known.filter(|f| f.pod == pod) else {
             return Vec::new();
         };
-        if *id != pod {
-            return Vec::new();
-        }
         if let Some(rejection) = &failed.pre_filter {
             return vec![(rejection.message(&self.cache), failed.nodes)];
         }
@@ -176,7 +200,7 @@ impl Scheduler {
     fn go_on(&mut self, cx: &mut Cx<'_>) {
         if !self.cycling && self.queue.has_next() {
             self.cycling = true;
-            cx.after(crate::units::Span::ZERO, wake(Event::Cycle));
+            cx.at(self.free_at.max(cx.now()), wake(Event::Cycle));
         }
         if let Some(at) = self.queue.next_wakeup()
             && at < self.flush_at
@@ -212,6 +236,7 @@ impl Scheduler {
         *known = Some(Known { pod, class, node: None });
         let t = &cx.model().templates[template];
         let (priority, gated) = (t.priority, !t.object.spec.scheduling_gates.is_empty());
+        let priority = self.plugins.rank(&self.cache, class).unwrap_or(priority);
         self.queue.push(pod.slot(), class, priority, gated, cx.now());
         self.go_on(cx);
     }
@@ -340,6 +365,7 @@ impl Scheduler {
             return self.go_on(cx);
         }
         self.attempts += 1;
+        self.free_at = now + cx.model().settings.scheduler_cycle;
         let asked = PodToSchedule {
             key: next.pod,
             class: next.class,
@@ -360,10 +386,6 @@ impl Scheduler {
                 cx.submit(Client::Scheduler, Request::Bind { pod, node });
             }
             Err(failed) => self.unschedulable(pod, &asked, failed, id, cx),
-        }
-        if self.queue.has_next() {
-            self.cycling = true;
-            cx.after(cx.model().settings.scheduler_cycle, wake(Event::Cycle));
         }
         self.go_on(cx);
     }

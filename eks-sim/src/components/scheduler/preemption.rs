@@ -1,26 +1,45 @@
 //! What follows a failed attempt: preemption, nominations, the wait for victims.
 
-use super::Scheduler;
+use super::{Failure, Scheduler};
 use crate::engine::{self, Cx, Stream};
-use crate::policy::kube_scheduler::{ClassId, PodToSchedule, Unschedulable, preempt};
+use crate::policy::kube_scheduler::{
+    ClassId, Plugin, PodToSchedule, Statuses, Unschedulable, preempt,
+};
 use crate::units::Id;
 use crate::world::{Change, Client, PodId, Reason, Request};
+
+/// What PostFilter adds to the message of a failed attempt.
+#[derive(Clone, Debug)]
+pub(super) enum After {
+    /// Victims were found, or the profile does not preempt.
+    Nothing,
+    /// No pod of a lower priority exists; the words are worked out when somebody asks.
+    NobodyLower,
+    /// Why preemption does not help.
+    Refused(String),
+}
 
 impl Scheduler {
     pub(super) fn unschedulable(
         &mut self,
         pod: PodId,
         asked: &PodToSchedule,
-        failed: Box<Unschedulable>,
+        mut failed: Box<Unschedulable>,
         id: u64,
         cx: &mut Cx<'_>,
     ) {
         let now = cx.now();
         let slot = asked.key as usize;
-        let victims = if self.may_preempt(asked.class) {
-            self.preempt(pod, asked, &failed, id, cx)
+        let preempts = self.cache.class_has(asked.class, Plugin::DefaultPreemption);
+        let (victims, after) = if failed.nodes == 0 || !preempts {
+            (Vec::new(), After::Nothing)
+        } else if self.may_preempt(asked.class) {
+            match self.preempt(pod, asked, &failed, id, cx) {
+                Ok(victims) => (victims, After::Nothing),
+                Err(why) => (Vec::new(), After::Refused(why)),
+            }
         } else {
-            Vec::new()
+            (Vec::new(), After::NobodyLower)
         };
         self.queue.park(asked.key, failed.rejectors, now, &self.cache);
         if !victims.is_empty() {
@@ -31,7 +50,9 @@ impl Scheduler {
         if self.failures.len() <= slot {
             self.failures.resize(slot + 1, None);
         }
-        self.failures[slot] = Some((pod, failed));
+        // Only the counts are told later.
+        failed.statuses = Statuses::default();
+        self.failures[slot] = Some(Failure { pod, asked: *asked, failed, after });
         cx.emit(Change::PodUnschedulable(pod));
     }
 
@@ -41,7 +62,7 @@ impl Scheduler {
     }
 
     /// Nominates a node and asks for the deletion of its victims; returns those that are not yet
-    /// being deleted.
+    /// being deleted, or upstream's words when nobody is preempted.
     fn preempt(
         &mut self,
         pod: PodId,
@@ -49,7 +70,7 @@ impl Scheduler {
         failed: &Unschedulable,
         id: u64,
         cx: &mut Cx<'_>,
-    ) -> Vec<PodId> {
+    ) -> Result<Vec<PodId>, String> {
         let now = cx.now();
         for (row, (number, _)) in self.budgets.iter_mut().zip(cx.model().budgets.iter()) {
             let status = cx.api().budget_status(number, cx.model(), now);
@@ -64,7 +85,7 @@ impl Scheduler {
                     self.cache.clear_nomination(asked.key);
                     cx.submit(Client::Scheduler, Request::Nominate { pod, node: None });
                 }
-                return Vec::new();
+                return Err(no.message);
             }
         };
         self.cache.nominate(asked.key, asked.class, plan.node);
@@ -86,7 +107,7 @@ impl Scheduler {
                 victims.push(k.pod);
             }
         }
-        victims
+        Ok(victims)
     }
 
     /// A pod is being deleted or gone: preemptors that waited for it alone are let go.

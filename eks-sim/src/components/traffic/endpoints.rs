@@ -2,18 +2,31 @@
 
 use super::{Event, State, Traffic, wake};
 use crate::engine::{self, Cx, Stream};
+use crate::policy::traffic::Capacity;
 use crate::units::Id;
 use crate::world::machines::Stage;
 use crate::world::model::{ServiceModel, TrafficModel, Zone};
-use crate::world::{Change, Node, PodId};
+use crate::world::{Change, Node, PodId, usage};
 
 /// A pod that requests are sent to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Endpoint {
-    pod: PodId,
-    zone: Id<Zone>,
-    alive: bool,
+    pub(super) pod: PodId,
+    pub(super) zone: Id<Zone>,
+    /// Its queue; `None` if its workload is none of the backends.
+    pub(super) lane: Option<usize>,
+    pub(super) alive: bool,
     power: Power,
+    /// Millionths of its requests that it answers with an error.
+    errors: i64,
+}
+
+impl Endpoint {
+    /// What it can do, if it works.
+    pub(super) fn capacity(&self) -> Capacity {
+        let Power { workers, rate, .. } = self.power;
+        Capacity { workers: workers as f64 / 1e3, rate: rate as f64 / 1e6 }
+    }
 }
 
 /// What a pod can do, in the units of [`super::Lane`].
@@ -22,19 +35,21 @@ struct Power {
     workers: i64,
     rate: i64,
     alone: i64,
+    /// Millionths of a core that all workers use together.
+    cores: i64,
 }
 
 /// A request costs at least this much CPU, so that a pod has a finite rate.
 const LEAST_CPU_SECONDS: f64 = 1e-6;
 
 impl Power {
-    /// Power of a pod with `cores`. A request uses at most one core; a bound on the requests at
+    /// Power of a pod with `cores` whose requests cost `slowdown` times their time. A request uses at most one core; a bound on the requests at
     /// once holds also while they wait for something else than the CPU.
-    fn new(cores: f64, traffic: &TrafficModel) -> Self {
+    fn new(cores: f64, slowdown: f64, traffic: &TrafficModel) -> Self {
         if cores <= 0.0 {
             return Self::default();
         }
-        let cpu = traffic.cpu_seconds.max(LEAST_CPU_SECONDS);
+        let cpu = (traffic.cpu_seconds * slowdown).max(LEAST_CPU_SECONDS);
         let speed = cores.min(1.0);
         let alone = cpu / speed;
         let (mut workers, mut rate) = (cores / speed, cores / cpu);
@@ -45,14 +60,18 @@ impl Power {
             }
         }
         let whole = |x: f64| x.round() as i64;
-        Self { workers: whole(workers * 1e3), rate: whole(rate * 1e6), alone: whole(alone * 1e6) }
+        Self {
+            workers: whole(workers * 1e3),
+            rate: whole(rate * 1e6),
+            alone: whole(alone * 1e6),
+            cores: whole(rate * cpu * 1e6),
+        }
     }
 }
 
 impl State {
     fn count(&mut self, e: Endpoint, sign: i64) {
-        let lane = if self.lanes.len() == 1 { 0 } else { e.zone.index() };
-        let Some(lane) = self.lanes.get_mut(lane) else { return };
+        let Some(lane) = e.lane.and_then(|l| self.lanes.get_mut(l)) else { return };
         let step = |n: &mut u32| *n = n.saturating_add_signed(sign as i32);
         step(&mut lane.endpoints);
         if e.alive {
@@ -60,6 +79,8 @@ impl State {
             lane.workers += sign * e.power.workers;
             lane.rate += sign * e.power.rate;
             lane.alone += sign * e.power.alone;
+            lane.cores += sign * e.power.cores;
+            lane.errors += sign * e.errors;
             if let Some(n) = self.alive_in.get_mut(e.zone.index()) {
                 step(n);
             }
@@ -99,6 +120,7 @@ impl Traffic {
                 let Some(endpoint) = endpoint(service, id, cx) else { return };
                 self.states[service].count(endpoint, 1);
                 self.states[service].endpoints.push(endpoint);
+                warm_later(service, id, cx);
             }
             (Some(at), false) => {
                 let gone = self.states[service].endpoints.remove(at);
@@ -147,6 +169,14 @@ impl Traffic {
         }
     }
 
+    /// A pod that was slow at first is so no more.
+    pub(super) fn pod_warm(&mut self, pod: PodId, cx: &mut Cx<'_>) {
+        let Some(template) = cx.api().pods.get(pod).map(|p| p.template) else { return };
+        for &service in &cx.model().templates[template].services {
+            self.refresh_pod(service, pod, cx);
+        }
+    }
+
     pub(super) fn machine_changed(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {
         self.refresh(node, cx);
     }
@@ -175,6 +205,17 @@ fn register_later(service: Id<ServiceModel>, pod: PodId, cx: &mut Cx<'_>) {
     cx.after(wait, wake(Event::Registered(service, pod)));
 }
 
+/// Looks at a new endpoint again when it answers at full speed.
+fn warm_later(service: Id<ServiceModel>, pod: PodId, cx: &mut Cx<'_>) {
+    let traffic = cx.model().services[service].traffic.as_ref();
+    let Some(cold) = traffic.and_then(|t| t.cold_start) else { return };
+    let Some(m) = cx.machines().pod(pod) else { return };
+    let warm = m.container_started + cold.duration;
+    if warm > cx.now() {
+        cx.at(warm, wake(Event::PodWarm(pod)));
+    }
+}
+
 /// The pod as an endpoint of the Service.
 fn endpoint(service: Id<ServiceModel>, id: PodId, cx: &mut Cx<'_>) -> Option<Endpoint> {
     let cores = cores_of(id, cx);
@@ -184,9 +225,20 @@ fn endpoint(service: Id<ServiceModel>, id: PodId, cx: &mut Cx<'_>) -> Option<End
     let m = cx.machines_mut().pod_mut(id)?;
     m.cores = cores;
     let alive = works && m.stage == Stage::Running;
+    let started = m.container_started;
     let traffic = cx.model().services[service].traffic.as_ref();
-    let power = traffic.map_or_else(Power::default, |t| Power::new(cores, t));
-    Some(Endpoint { pod: id, zone, alive, power })
+    let power = traffic.map_or_else(Power::default, |t| {
+        let cold = t.cold_start.filter(|c| cx.now() < started + c.duration);
+        Power::new(cores, cold.map_or(1.0, |c| c.slowdown), t)
+    });
+    let pod = cx.api().pods.get(id)?;
+    let backend = usage::backend_of(cx.world(), cx.model(), pod, service);
+    let lane = backend.unwrap_or_else(|| {
+        let by_zone = traffic.is_some_and(|t| t.zone_aware);
+        Some(if by_zone { zone.index() } else { 0 })
+    });
+    let errors = (cx.model().templates[pod.template].errors * 1e6).round() as i64;
+    Some(Endpoint { pod: id, zone, lane, alive, power, errors })
 }
 
 /// Cores that a pod can use for requests: its limit, or its share of the node by CPU weight when

@@ -1,17 +1,20 @@
 //! Requests to Services: rates over the call graph, endpoints, queues.
 //!
 //! Rates are piecewise constant; a queue is advanced only when a rate, an endpoint or a machine
-//! changes, or when a queue fills or empties. There is no event per request. Services that call
-//! each other, directly or not, form a group; a change touches one group and no other.
+//! changes, or when a queue fills or empties. There is no event per request, unless the scenario
+//! asks for the exact mode. Services that call each other, directly or not, form a group; a
+//! change touches one group and no other.
 
 mod endpoints;
+mod exact;
 mod queues;
 
 use crate::engine::{self, Cx, Stream};
-use crate::policy::traffic::{Flow, SharingQueue, markov};
+use crate::policy::traffic::{Flow, SharingQueue, markov, noise};
 use crate::units::{Id, IdVec, SimTime};
 use crate::world::machines::Passage;
 use crate::world::model::ServiceModel;
+use crate::world::steps::{StepKind, StepModel};
 use crate::world::{Model, Node, PodId};
 use endpoints::Endpoint;
 
@@ -30,8 +33,20 @@ pub enum Event {
     PodResized(PodId),
     /// A machine died.
     MachineChanged(Id<Node>),
+    /// A step of the scenario splits the requests to a Service anew.
+    Weights(u32),
     /// A queue of this Service fills or empties.
     Settle(Id<ServiceModel>, u32),
+    /// A pod is past its cold start.
+    PodWarm(PodId),
+    /// A request comes from outside (exact mode, as all that follow).
+    Arrival(Id<ServiceModel>),
+    /// A request leaves a queue.
+    Leave(u32),
+    /// A request has waited; it is tried again, or goes on.
+    GoOn(u32, bool),
+    /// What happened in the past second is published.
+    Window,
 }
 
 /// Requests to Services.
@@ -44,6 +59,8 @@ pub struct Traffic {
     next_tick: SimTime,
     /// Groups to work out anew.
     touched: Vec<u32>,
+    /// Single requests, if the scenario asks for them.
+    exact: Option<Box<exact::Exact>>,
 }
 
 /// A Service.
@@ -59,11 +76,14 @@ struct State {
     /// End of its present piece.
     piece_ends: SimTime,
     cursor: markov::Cursor,
+    noise: noise::Cursor,
     endpoints: Vec<Endpoint>,
     /// Working endpoints by zone.
     alive_in: Vec<u32>,
-    /// Its queue, or those of its zones.
+    /// Its queue, or those of its zones or backends.
     lanes: Vec<Lane>,
+    /// Shares of its backends, if requests are split by weight.
+    shares: Vec<f64>,
     /// Up to when the queues were advanced.
     since: SimTime,
     /// Share of arriving requests it serves itself.
@@ -92,13 +112,21 @@ struct Lane {
     endpoints: u32,
     alive: u32,
     /// Sums over working endpoints, in whole numbers so that leaving undoes joining: thousandths
-    /// of workers, millionths of requests a second, microseconds of a request alone.
+    /// of workers, millionths of requests a second, microseconds of a request alone, millionths of
+    /// cores.
     workers: i64,
     rate: i64,
     alone: i64,
+    cores: i64,
+    /// Sum over working endpoints of the millionths of requests they answer with an error.
+    errors: i64,
+    /// Share of served requests that failed since the queue was set last.
+    failing: f64,
     /// Equal queues that this one stands for.
     scale: f64,
     arriving: f64,
+    /// Of these, those a second that are sent to endpoints that do not work.
+    refused: f64,
     served: f64,
     success: f64,
 }
@@ -116,21 +144,27 @@ impl Traffic {
         for (id, service) in model.services.iter() {
             for (i, call) in service.traffic.iter().flat_map(|t| &t.calls).enumerate() {
                 states[call.to].callers.push((id, i));
-                states[call.to].retried |= call.retries > 0;
+                states[call.to].retried |= call.retry.most > 0;
             }
         }
         let groups = group(&mut states, model);
-        Self { states, groups, next_tick: SimTime::ZERO, touched: Vec::new() }
+        let exact = model.exact_requests.then(|| Box::new(exact::Exact::new(model)));
+        Self { states, groups, next_tick: SimTime::ZERO, touched: Vec::new(), exact }
     }
 
     /// Sets up the loads and the first rates.
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         let loads = self.states.iter().map(|(_, s)| {
             let usage = s.lanes.iter().map(|_| Default::default()).collect();
-            crate::world::machines::ServiceLoad { usage, ..Default::default() }
+            let backends = vec![Default::default(); s.shares.len()];
+            crate::world::machines::ServiceLoad { usage, backends, ..Default::default() }
         });
         cx.machines_mut().load = loads.collect();
+        cx.machines_mut().load_changed = self.states.iter().map(|_| SimTime::ZERO).collect();
         if cx.model().services.iter().any(|(_, s)| s.traffic.is_some()) {
+            if let Some(exact) = &mut self.exact {
+                exact.start(cx);
+            }
             self.tick(cx);
         }
     }
@@ -147,7 +181,12 @@ impl Traffic {
             Event::Registered(service, pod) => self.endpoint_changed(service, pod, true, cx),
             Event::PodStopped(pod) => self.pod_stopped(pod, cx),
             Event::PodResized(pod) => self.pod_resized(pod, cx),
+            Event::PodWarm(pod) => self.pod_warm(pod, cx),
             Event::MachineChanged(node) => self.machine_changed(node, cx),
+            Event::Arrival(_) | Event::Leave(_) | Event::GoOn(..) | Event::Window => {
+                return self.handle_request(event, cx);
+            }
+            Event::Weights(step) => self.weigh(step, cx),
             Event::Settle(service, number) => {
                 if self.states[service].settle == number {
                     self.states[service].settles_at = SimTime::NEVER;
@@ -156,6 +195,17 @@ impl Traffic {
             }
         }
         self.work_out(cx);
+    }
+
+    /// Handles an event of the exact mode.
+    fn handle_request(&mut self, event: Event, cx: &mut Cx<'_>) {
+        let Some(exact) = &mut self.exact else { return };
+        match event {
+            Event::Arrival(service) => exact.arrival(service, &self.states, cx),
+            Event::Leave(lane) => exact.leave(lane, &self.states, cx),
+            Event::GoOn(request, again) => exact.go_on(request, again, &self.states, cx),
+            _ => exact.window(&self.states, cx),
+        }
     }
 
     /// Reads the rates whose piece ended, and wakes again at the next such end.
@@ -173,8 +223,11 @@ impl Traffic {
                 let (factor, turns) = traffic.markov.map_or((1.0, SimTime::NEVER), |m| {
                     m.at(&mut state.cursor, now, |n| draw(1, n))
                 });
-                let (external, ends) = rate.piece(now, factor, |n| draw(0, n));
-                state.piece_ends = ends.min(turns);
+                let (noise, fresh) = traffic.noise.map_or((1.0, SimTime::NEVER), |noise| {
+                    noise.at(&mut state.noise, now, |n| draw(2, n))
+                });
+                let (external, ends) = rate.piece(now, factor * noise, |n| draw(0, n));
+                state.piece_ends = ends.min(turns).min(fresh);
                 if external != state.external {
                     state.external = external;
                     self.touch(id);
@@ -199,6 +252,17 @@ impl Traffic {
         self.work_out(cx);
     }
 
+    /// The load balancer got new weights.
+    fn weigh(&mut self, step: u32, cx: &mut Cx<'_>) {
+        let Some(StepModel { kind: StepKind::Weights { service, weights, .. }, .. }) =
+            cx.model().steps.get(step as usize)
+        else {
+            return;
+        };
+        self.states[*service].shares = shares(weights);
+        self.touch(*service);
+    }
+
     fn touch(&mut self, service: Id<ServiceModel>) {
         let group = self.states[service].group;
         if !self.touched.contains(&group) {
@@ -211,7 +275,12 @@ impl State {
     fn new(service: &ServiceModel, model: &Model) -> Self {
         let traffic = service.traffic.as_ref();
         let zones = model.zones.len().max(1);
-        let lanes = if traffic.is_some_and(|t| t.zone_aware) { zones } else { 1 };
+        let backends = traffic.map_or(0, |t| t.backends.len());
+        let lanes = match traffic {
+            _ if backends > 0 => backends,
+            Some(t) if t.zone_aware => zones,
+            _ => 1,
+        };
         let mut queue = SharingQueue::new(traffic.map(|t| t.discipline).unwrap_or_default());
         if let Some(t) = traffic {
             queue = queue.with_service_cv(t.service_cv).with_timeout(t.timeout.secs_f64());
@@ -219,13 +288,15 @@ impl State {
         Self {
             group: 0,
             callers: Vec::new(),
-            retried: traffic.is_some_and(|t| t.retries > 0),
+            retried: traffic.is_some_and(|t| t.retry.most > 0),
             external: 0.0,
             piece_ends: SimTime::ZERO,
             cursor: markov::Cursor::default(),
+            noise: noise::Cursor::default(),
             endpoints: Vec::new(),
             alive_in: vec![0; zones],
             lanes: vec![Lane::new(queue); lanes],
+            shares: traffic.map_or_else(Vec::new, |t| shares(&t.weights)),
             since: SimTime::ZERO,
             own_success: 1.0,
             success: 1.0,
@@ -243,6 +314,12 @@ impl State {
     }
 }
 
+/// Weights over their sum.
+fn shares(weights: &[f64]) -> Vec<f64> {
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|w| if sum > 0.0 { w / sum } else { 0.0 }).collect()
+}
+
 impl Lane {
     fn new(queue: SharingQueue) -> Self {
         Self {
@@ -252,8 +329,12 @@ impl Lane {
             workers: 0,
             rate: 0,
             alone: 0,
+            cores: 0,
+            errors: 0,
+            failing: 0.0,
             scale: 1.0,
             arriving: 0.0,
+            refused: 0.0,
             served: 0.0,
             success: 1.0,
         }

@@ -3,10 +3,10 @@
 
 use super::{Event, State, Traffic, wake};
 use crate::engine::Cx;
-use crate::policy::traffic::{Attempts, Capacity, Flow};
+use crate::policy::traffic::{Capacity, Flow};
 use crate::units::math::{pow, sqrt};
 use crate::units::{Id, IdVec, SimTime, Span};
-use crate::world::machines::Passage;
+use crate::world::machines::{BackendLoad, Branch, Passage};
 use crate::world::model::{ServiceModel, TrafficModel};
 use crate::world::{Change, Model};
 
@@ -26,7 +26,14 @@ impl Traffic {
     pub(super) fn work_out(&mut self, cx: &mut Cx<'_>) {
         while let Some(group) = self.touched.pop() {
             let members = core::mem::take(&mut self.groups[group as usize]);
-            self.work_out_group(&members, cx);
+            if let Some(exact) = &mut self.exact {
+                for &id in &members {
+                    exact.sync(id, &self.states, cx);
+                    exact.publish(id, &self.states, cx);
+                }
+            } else {
+                self.work_out_group(&members, cx);
+            }
             self.groups[group as usize] = members;
         }
     }
@@ -62,7 +69,7 @@ impl Traffic {
     fn publish(&mut self, id: Id<ServiceModel>, cx: &mut Cx<'_>) {
         let (now, model) = (cx.now(), cx.model());
         let Some(traffic) = &model.services[id].traffic else { return };
-        let keep = model.settings.scrape_period * 8;
+        let keep = model.settings.metrics.resolution * 8;
         let state = &mut self.states[id];
         if let Some(at) = state.next_notice(now) {
             state.settle = state.settle.wrapping_add(1);
@@ -73,18 +80,33 @@ impl Traffic {
         for (usage, lane) in load.usage.iter_mut().zip(&state.lanes) {
             let pods = f64::from(lane.alive.max(1));
             usage.pods = lane.alive;
-            usage.memory = lane.served * state.latency / pods * traffic.memory.raw() as f64;
-            usage.set_cores(lane.served * traffic.cpu_seconds / pods, now, keep);
+            let held = lane.served * state.latency / pods;
+            usage.set_memory(held * traffic.memory.raw() as f64, now);
+            usage.set_cores(lane.served * lane.cpu_seconds() / pods, now, keep);
+        }
+        let used = load.usage.iter().any(|u| u.changed == now);
+        let mut shifted = false;
+        for (backend, lane) in load.backends.iter_mut().zip(&state.lanes) {
+            let failing = if lane.arriving > 0.0 { 1.0 - lane.success } else { 0.0 };
+            let new = BackendLoad { offered: lane.arriving, failing };
+            shifted |= core::mem::replace(backend, new) != new;
         }
         load.backlog = state.lanes.iter().map(|l| l.queue.waiting() * l.scale).sum();
         load.totals = state.totals;
-        let new = (state.external, state.arriving, state.served, state.success, state.latency);
+        // Clients outside see what their repetitions make of it.
+        let asked = traffic.retry.attempts(state.success, state.external);
+        state.past.mean += asked.pause;
+        let latency = state.latency + asked.pause;
+        let new = (state.external, state.arriving, state.served, asked.success, latency);
         let old = (load.external, load.offered, load.served, load.success, load.latency);
         let moved = new != old || load.past != state.past || load.cross_zone != state.cross_zone;
         (load.external, load.offered, load.served, load.success, load.latency) = new;
         load.past = state.past;
         load.cross_zone = state.cross_zone;
-        if moved {
+        if used {
+            cx.machines_mut().load_changed[id] = now;
+        }
+        if moved || shifted {
             cx.emit(Change::LoadChanged(id));
         }
     }
@@ -104,14 +126,19 @@ impl State {
             let outside = lane.outside(traffic);
             if seconds > 0.0 && flow.served > 0.0 {
                 let served = flow.served * lane.scale;
-                mean += flow.present_seconds * lane.scale + outside * served;
+                let present = (flow.present_seconds - flow.impatient_seconds).max(0.0);
+                mean += present * lane.scale + outside * served;
                 variance += latency.sd * latency.sd * served;
                 let rate = flow.served / seconds;
                 drift += 0.5 * (lane.queue.backlog() - before) / rate * served;
             }
             scale(&mut flow, lane.scale);
+            // An error costs as much as an answer.
+            let failed = flow.served * lane.failing;
+            flow.served -= failed;
+            flow.dropped += failed;
             // What was sent to endpoints that do not work is lost.
-            let lost = lane.arriving * (1.0 - lane.alive_share()) * seconds;
+            let lost = lane.refused * seconds;
             flow.arrived += lost;
             flow.dropped += lost;
             all.add(&flow);
@@ -119,8 +146,12 @@ impl State {
         all.seconds = seconds;
         if seconds > 0.0 {
             let served = all.served.max(f64::MIN_POSITIVE);
-            self.own_past =
-                Passage { mean: mean / served, sd: sqrt(variance / served), drift: drift / served };
+            self.own_past = Passage {
+                mean: mean / served,
+                sd: sqrt(variance / served),
+                drift: drift / served,
+                ..Passage::default()
+            };
         }
         self.totals.add(&all);
     }
@@ -146,7 +177,9 @@ impl State {
             let mut gave_up = lane.queue.change(lane.arriving * share / lane.scale, capacity);
             scale(&mut gave_up, lane.scale);
             self.totals.add(&gave_up);
-            lane.success = share * (1.0 - lane.queue.loss());
+            lane.failing = lane.errors as f64 / 1e6 / f64::from(lane.alive.max(1));
+            lane.refused = lane.arriving * (1.0 - share);
+            lane.success = share * (1.0 - lane.queue.loss()) * (1.0 - lane.failing);
             lane.served = lane.queue.served_rate() * lane.scale;
             served += lane.served;
             success += lane.success * lane.arriving;
@@ -175,7 +208,7 @@ impl State {
 
     /// Share of its served requests in a zone.
     fn zone_share(&self, zone: usize) -> f64 {
-        if self.lanes.len() > 1 {
+        if self.lanes.len() > 1 && self.shares.is_empty() {
             let lane = self.lanes.get(zone).map_or(0.0, |l| l.served);
             return if self.served > 0.0 { lane / self.served } else { 0.0 };
         }
@@ -189,8 +222,13 @@ impl super::Lane {
         if self.endpoints == 0 { 0.0 } else { f64::from(self.alive) / f64::from(self.endpoints) }
     }
 
+    /// CPU seconds of a request, on average over the endpoints that work.
+    pub(super) fn cpu_seconds(&self) -> f64 {
+        if self.rate > 0 { self.cores as f64 / self.rate as f64 } else { 0.0 }
+    }
+
     /// Seconds of a request that its time on a worker does not hold.
-    fn outside(&self, traffic: &TrafficModel) -> f64 {
+    pub(super) fn outside(&self, traffic: &TrafficModel) -> f64 {
         if self.rate <= 0 {
             return traffic.latency_floor;
         }
@@ -207,6 +245,7 @@ fn scale(flow: &mut Flow, factor: f64) {
     flow.timed_out *= factor;
     flow.present_seconds *= factor;
     flow.busy_seconds *= factor;
+    flow.impatient_seconds *= factor;
 }
 
 /// Sums up what reaches a Service, repetitions included, and spreads it over its queues.
@@ -218,9 +257,10 @@ fn arrive(
 ) {
     let state = &states[id];
     let success = state.success;
-    let mut everywhere = state.external * Attempts::new(success, traffic.retries).mean;
+    let external = state.external;
+    let mut everywhere = external * traffic.retry.attempts(success, external).mean;
     let zones = state.alive_in.len();
-    let several = state.lanes.len() > 1;
+    let several = state.lanes.len() > 1 && state.shares.is_empty();
     let listed: Vec<f64> = if several {
         state.lanes.iter().map(|l| f64::from(l.endpoints)).collect()
     } else {
@@ -232,8 +272,8 @@ fn arrive(
     for &(caller, position) in &state.callers {
         let calls = model.services[caller].traffic.as_ref().and_then(|t| t.calls.get(position));
         let Some(call) = calls else { continue };
-        let mean = Attempts::new(success, call.retries).mean;
-        let rate = states[caller].served * call.per_request * mean;
+        let first = states[caller].served * call.per_request;
+        let rate = first * call.retry.attempts(success, first).mean;
         for (zone, here) in in_zone.iter_mut().enumerate() {
             let part = rate * states[caller].zone_share(zone);
             let local = listed.get(zone).copied().unwrap_or(0.0);
@@ -250,6 +290,12 @@ fn arrive(
     let own = in_zone.iter().sum::<f64>();
     state.arriving = everywhere + own;
     let count = state.lanes.len() as f64;
+    if !state.shares.is_empty() {
+        for (lane, share) in state.lanes.iter_mut().zip(&state.shares) {
+            lane.arriving = state.arriving * share;
+        }
+        return;
+    }
     for (i, lane) in state.lanes.iter_mut().enumerate() {
         let share = if all > 0.0 && count > 1.0 { listed[i] / all } else { 1.0 / count };
         lane.arriving = everywhere * share + if several { in_zone[i] } else { 0.0 };
@@ -266,11 +312,18 @@ fn pass_back(id: Id<ServiceModel>, states: &mut IdVec<ServiceModel, State>, mode
     let mut variance = past.sd * past.sd;
     for call in &traffic.calls {
         let called = &states[call.to];
-        success *= pow(Attempts::new(called.success, call.retries).success, call.per_request);
-        latency += call.per_request * called.latency;
-        past.mean += call.per_request * called.past.mean;
+        let attempts = call.retry.attempts(called.success, state.served * call.per_request);
+        success *= pow(attempts.success, call.per_request);
+        latency += call.per_request * (called.latency + attempts.pause);
+        past.mean += call.per_request * (called.past.mean + attempts.pause);
         past.drift += call.per_request * called.past.drift;
-        variance += call.per_request * called.past.sd * called.past.sd;
+        // Of 1.3 calls, one is always made and the other for three requests in ten.
+        let share = call.per_request - call.per_request.floor();
+        let branch = Branch { share, mean: called.past.mean, sd: called.past.sd };
+        variance += call.per_request * called.past.sd * called.past.sd + branch.between();
+        if branch.between() > past.branch.between() {
+            past.branch = branch;
+        }
     }
     past.sd = sqrt(variance);
     let state = &mut states[id];

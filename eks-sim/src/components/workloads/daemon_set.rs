@@ -16,6 +16,9 @@ impl Workloads {
     pub(super) fn sync_daemon_sets(&mut self, cx: &mut Cx<'_>) {
         for at in 0..cx.api().workloads.len() as u32 {
             let row = &cx.api().workloads[Id::new(at)];
+            if row.deleted.is_some() {
+                continue;
+            }
             if let WorkloadKind::DaemonSet(spec) = row.kind(cx.model()) {
                 for set in row.sets.clone() {
                     self.meet_expectations(set, cx);

@@ -17,6 +17,7 @@ mod trace;
 use crate::engine::{self, Cx};
 use crate::units::{Id, IdVec, SimTime, Span};
 use crate::world::model::{CronModel, WorkloadKind};
+use crate::world::steps::Cascade;
 use crate::world::{Client, Model, Node, Pod, PodId, Reason, Request, Set, Workload};
 use expectations::SetState;
 use rollout::Rollout;
@@ -154,6 +155,12 @@ impl Workloads {
 
     fn sync_workload(&mut self, workload: Id<Workload>, cx: &mut Cx<'_>) {
         let row = &cx.api().workloads[workload];
+        if row.deleted.is_some() {
+            for set in row.sets.clone() {
+                self.sync_set(set, cx);
+            }
+            return;
+        }
         match row.kind(cx.model()) {
             WorkloadKind::Deployment(spec) => self.sync_deployment(workload, spec, cx),
             _ => {
@@ -172,6 +179,9 @@ impl Workloads {
             return;
         }
         self.meet_expectations(set, cx);
+        if let Some(cascade) = cx.api().workloads[workload].deleted {
+            return self.sync_ownerless(set, cascade, cx);
+        }
         match kind {
             WorkloadKind::Deployment(_) => {
                 self.sync_replica_set(set, cx);
@@ -186,6 +196,29 @@ impl Workloads {
                 let s = self.state_of(set);
                 if cx.api().sets[set].created == 0 && s.creates == 0 {
                     self.create(set, vec![0], Client::User, cx);
+                }
+            }
+        }
+    }
+}
+
+impl Workloads {
+    /// The owner is gone, or goes when its pods are: they are deleted, or they stay as they are.
+    ///
+    /// Upstream: kubernetes v1.34 `pkg/controller/garbagecollector/garbagecollector.go`.
+    /// Differences: the ReplicaSets between a Deployment and its pods go with it.
+    fn sync_ownerless(&mut self, set: Id<Set>, cascade: Cascade, cx: &mut Cx<'_>) {
+        let workload = cx.api().sets[set].workload;
+        let kind = cx.api().workloads[workload].kind(cx.model());
+        match (cascade, kind) {
+            // An orphaned ReplicaSet goes on looking after its pods.
+            (Cascade::Orphan, WorkloadKind::Deployment(_)) => self.sync_replica_set(set, cx),
+            (Cascade::Orphan, _) => {}
+            (Cascade::Background | Cascade::Foreground, _) => {
+                for pod in cx.api().sets[set].pods.clone() {
+                    if cx.api().pods.get(pod).is_some_and(|p| !p.is_terminating()) {
+                        self.delete(pod, Reason::OwnerDeleted, Client::GarbageCollector, cx);
+                    }
                 }
             }
         }

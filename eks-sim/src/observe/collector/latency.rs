@@ -6,6 +6,7 @@
 
 use crate::policy::traffic::queueing::Latency;
 use crate::units::histogram::Histogram;
+use crate::units::math::sqrt;
 use crate::world::machines::Passage;
 use std::collections::BTreeMap;
 
@@ -31,6 +32,8 @@ pub(super) struct LatencyMixture {
     /// Σ requests and Σ requests × mean.
     requests: f64,
     seconds: f64,
+    /// Nanoseconds of single requests.
+    single: Histogram,
 }
 
 impl LatencyMixture {
@@ -46,8 +49,28 @@ impl LatencyMixture {
         for part in 0..parts {
             let place = (f64::from(part) + 0.5) / f64::from(parts) * 2.0 - 1.0;
             let mean = (past.mean + past.drift * place).max(0.0);
-            self.record_part(mean, past.sd, requests / f64::from(parts));
+            self.record_branches(mean, &past, requests / f64::from(parts));
         }
+    }
+
+    /// Requests that make the call of a branch and those that do not.
+    fn record_branches(&mut self, mean: f64, past: &Passage, requests: f64) {
+        let branch = past.branch;
+        if branch.share <= 0.0 {
+            return self.record_part(mean, past.sd, requests);
+        }
+        let variance = branch.without(past.sd * past.sd);
+        let short = (mean - branch.share * branch.mean).max(0.0);
+        self.record_part(short, sqrt(variance), requests * (1.0 - branch.share));
+        let both = sqrt(variance + branch.sd * branch.sd);
+        self.record_part(short + branch.mean, both, requests * branch.share);
+    }
+
+    /// Adds a single request that took this long.
+    pub(super) fn record_one(&mut self, nanos: u64) {
+        self.requests += 1.0;
+        self.seconds += nanos as f64 / 1e9;
+        self.single.record_many(nanos, UNIT as u64);
     }
 
     fn record_part(&mut self, mean: f64, sd: f64, requests: f64) {
@@ -58,7 +81,7 @@ impl LatencyMixture {
 
     /// The distribution of all requests, in nanoseconds.
     pub(super) fn histogram(&self) -> Histogram {
-        let mut histogram = Histogram::new();
+        let mut histogram = self.single.clone();
         let mut shapes: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
         for (&(bits, shape), requests) in &self.parts {
             let mean = f64::from_bits((bits << DROPPED) | (1 << (DROPPED - 1)));
@@ -92,6 +115,7 @@ fn strata(shape: u32) -> Vec<(f64, f64)> {
 mod tests {
     use super::*;
     use crate::units::math::ln;
+    use crate::world::machines::Branch;
 
     fn quantile(all: &LatencyMixture, p: f64) -> f64 {
         all.histogram().quantile(p).expect("requests") as f64 / 1e9
@@ -100,7 +124,7 @@ mod tests {
     #[test]
     fn an_exponential_interval_has_its_quantiles() {
         let mut all = LatencyMixture::default();
-        all.record(Passage { mean: 0.5, sd: 0.5, drift: 0.0 }, 1e6);
+        all.record(Passage { mean: 0.5, sd: 0.5, ..Passage::default() }, 1e6);
         for p in [0.5, 0.9, 0.95, 0.99] {
             let want = -0.5 * ln(1.0 - p);
             assert!((quantile(&all, p) / want - 1.0).abs() < 0.02, "{p}: {}", quantile(&all, p));
@@ -109,9 +133,20 @@ mod tests {
     }
 
     #[test]
+    fn a_rare_call_makes_a_second_hump() {
+        let mut all = LatencyMixture::default();
+        let branch = Branch { share: 0.03, mean: 0.4, sd: 0.0 };
+        let sd = sqrt(0.01 * 0.01 + branch.between());
+        all.record(Passage { mean: 0.062, sd, drift: 0.0, branch }, 1e6);
+        assert!((quantile(&all, 0.5) / 0.05 - 1.0).abs() < 0.02, "{}", quantile(&all, 0.5));
+        assert!(quantile(&all, 0.95) < 0.08, "{}", quantile(&all, 0.95));
+        assert!((quantile(&all, 0.99) / 0.45 - 1.0).abs() < 0.03, "{}", quantile(&all, 0.99));
+    }
+
+    #[test]
     fn a_moving_interval_is_spread() {
         let mut all = LatencyMixture::default();
-        all.record(Passage { mean: 1.0, sd: 0.0, drift: 1.0 }, 80.0);
+        all.record(Passage { mean: 1.0, drift: 1.0, ..Passage::default() }, 80.0);
         assert!((quantile(&all, 0.99) - 1.875).abs() < 0.01, "{}", quantile(&all, 0.99));
         assert!((quantile(&all, 0.5) - 1.0).abs() < 0.2);
     }

@@ -3,6 +3,7 @@
 use super::super::integral::Integral;
 use super::super::outcome::{Series, SeriesLine};
 use super::Nodes;
+use super::network::Network;
 use super::pods::Pods;
 use super::service::Services;
 use crate::catalog::CapacityType;
@@ -78,7 +79,9 @@ impl Recorder {
         }
         let subnets: Vec<Id<SubnetModel>> = model.subnets.ids().collect();
         for &s in &subnets {
-            line(names::ADDRESSES_FREE, model.subnets[s].name.clone());
+            for name in names::SUBNET_USES {
+                line(name, model.subnets[s].name.clone());
+            }
         }
         let points = model.duration.nanos() / model.step.nanos().max(1) + 1;
         Self {
@@ -102,6 +105,7 @@ impl Recorder {
         pods: &Pods,
         services: &Services,
         nodes: &Nodes,
+        network: &mut Network,
         world: &World,
         model: &Model,
     ) {
@@ -111,15 +115,18 @@ impl Recorder {
                 return;
             }
             self.next += 1;
-            self.point(pods, services, nodes, world, model);
+            self.point(at, pods, services, nodes, network, world, model);
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "reads every part of the collector")]
     fn point(
         &mut self,
+        at: SimTime,
         pods: &Pods,
         services: &Services,
         nodes: &Nodes,
+        network: &mut Network,
         world: &World,
         model: &Model,
     ) {
@@ -165,7 +172,17 @@ impl Recorder {
             push(load.external * load.success);
         }
         for &s in &self.subnets {
-            push(world.cloud.subnets.get(s).map_or(0.0, |x| f64::from(x.space.free())));
+            let uses = network.uses(s, at, world);
+            let values = [
+                uses.assigned,
+                uses.warm,
+                uses.cooling,
+                uses.nodes,
+                uses.other,
+                uses.fragmented,
+                uses.free + uses.fragmented,
+            ];
+            values.into_iter().for_each(|value| push(f64::from(value)));
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Collector {
     nodes: Nodes,
     api: Integral,
     hpa_scalings: u64,
+    balancers_refused: u64,
+    throttled: u64,
     jobs: Jobs,
     warm: SimTime,
     end: SimTime,
@@ -103,9 +105,18 @@ impl Collector {
             },
             api,
             hpa_scalings: 0,
+            balancers_refused: 0,
+            throttled: 0,
             jobs: Jobs::default(),
             warm,
             end: SimTime::ZERO + model.duration,
+        }
+    }
+
+    /// Looks once more at what no change tells of, after the last one.
+    pub fn look_at_end(&mut self, view: &View<'_>) {
+        if let Some(detail) = &mut self.detail {
+            detail.look_at_nodes(view);
         }
     }
 
@@ -126,6 +137,7 @@ impl Collector {
             &self.pods,
             &self.services,
             &self.nodes,
+            &mut self.network,
             world,
             model,
         );
@@ -162,6 +174,8 @@ impl Collector {
         let idle = self.pods.idle(end);
         put("cpu_used_ratio", share(used * 1000.0 + idle, cpu));
         put("hpa_scalings", self.hpa_scalings as f64);
+        put("load_balancers_refused", self.balancers_refused as f64);
+        put("ec2_calls_throttled", self.throttled as f64);
         let total = bill.total();
         put("cost_usd", total.usd());
         put("cost_usd_per_month", total.usd() * monthly);
@@ -180,16 +194,21 @@ impl Collector {
             .iter()
             .map(|c| values.get(&c.name()).copied().unwrap_or(f64::NAN))
             .collect();
+        let series = self.recorder.into_series();
+        let mut detail = self.detail.map(|d| d.finish(end, world, model));
+        if let Some(detail) = &mut detail {
+            detail.subnets = network::tracks(&subnets, &series);
+        }
         Outcome {
             replication,
             digest,
             events,
             diagnosis,
             values,
-            series: self.recorder.into_series(),
+            series,
             cost: bill.lines,
             subnets,
-            detail: self.detail.map(|d| d.finish(end, world, model)),
+            detail,
             pods_bound: self.pods.bound_users,
             reasons: self.reasons.finish(end),
         }
@@ -240,6 +259,8 @@ impl Collector {
             Change::LaunchRefused(..) => self.nodes.refused += u64::from(counts),
             Change::ApiAvailability(up) => self.api.set(now, f64::from(u8::from(up))),
             Change::WorkloadScaled(_, Some(_)) => self.hpa_scalings += u64::from(counts),
+            Change::LoadBalancerRefused(_) => self.balancers_refused += u64::from(counts),
+            Change::ApiThrottled(_) => self.throttled += u64::from(counts),
             Change::JobFinished(job, ok) if counts => {
                 let state = v.world.api.workloads[job].job.as_ref();
                 if ok {
@@ -251,6 +272,7 @@ impl Collector {
             }
             Change::PodDeleting(_, reason) if counts => match reason {
                 Reason::NodeScaleDown
+                | Reason::NodeDisrupted
                 | Reason::TaintEviction
                 | Reason::SpotInterruption
                 | Reason::Drained => {
@@ -273,6 +295,7 @@ impl Observer for Collector {
             &self.pods,
             &self.services,
             &self.nodes,
+            &mut self.network,
             view.world,
             view.model,
         );

@@ -59,6 +59,14 @@ impl Reasons {
             Change::LaunchRefused(_, why) => {
                 self.totals.entry(("ec2", why.code().to_owned())).or_default().pods += 1;
             }
+            Change::LoadBalancerRefused(_) => {
+                let text = "load balancer: not enough free addresses in its subnets".to_owned();
+                self.totals.entry(("service-controller", text)).or_default().pods += 1;
+            }
+            Change::ApiThrottled(_) => {
+                let text = "RequestLimitExceeded".to_owned();
+                self.totals.entry(("ec2", text)).or_default().pods += 1;
+            }
             Change::EvictionRefused(..) => {
                 let text = "eviction would violate the disruption budget".to_owned();
                 self.totals.entry(("kube-apiserver", text)).or_default().pods += 1;

@@ -4,7 +4,7 @@ use super::super::integral::Integral;
 use super::latency::LatencyMixture;
 use crate::engine::View;
 use crate::units::{Id, IdVec, SimTime, Span};
-use crate::world::machines::Passage;
+use crate::world::machines::{Passage, RequestWindow};
 use crate::world::model::ServiceModel;
 use crate::world::{Change, Model, World};
 
@@ -38,6 +38,8 @@ pub(super) struct Load {
     pub(super) offered: f64,
     /// Since when these hold.
     since: SimTime,
+    /// Requests are counted, not worked out from rates.
+    counted: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +98,10 @@ impl Services {
     fn load_changed(&mut self, now: SimTime, service: Id<ServiceModel>, view: &View<'_>) {
         self.advance(now);
         let load = &view.world.machines.load[service];
-        self.book_latency(now, service, load.past);
+        match &load.requests {
+            Some(window) => self.count(now, window),
+            None => self.book_latency(now, service, load.past),
+        }
         let cores = load.cores();
         self.cpu.add(now, cores - self.now[service].cores);
         self.now[service] = Load {
@@ -105,7 +110,20 @@ impl Services {
             since: now,
             cores,
             offered: load.offered,
+            counted: load.requests.is_some(),
         };
+    }
+
+    /// Counts single requests that ended since the last change of this Service.
+    fn count(&mut self, now: SimTime, window: &RequestWindow) {
+        if now <= self.warm {
+            return;
+        }
+        self.served += window.answers.len() as f64;
+        self.offered += (window.answers.len() as u64 + window.failed) as f64;
+        for &nanos in &window.answers {
+            self.latencies.record_one(nanos);
+        }
     }
 
     /// Books the time in the system of the requests since the last change of this Service.
@@ -122,9 +140,11 @@ impl Services {
         for (_, load) in self.now.iter().filter(|(_, l)| l.external > 0.0) {
             offered += load.external;
             served += load.external * load.success;
+            if !load.counted {
+                self.offered += load.external * seconds;
+                self.served += load.external * load.success * seconds;
+            }
         }
-        self.offered += offered * seconds;
-        self.served += served * seconds;
         if now > self.since {
             if offered > 0.0 && served < offered * RECOVERED {
                 let since = *self.bad_since.get_or_insert(self.since);
@@ -173,6 +193,9 @@ impl Services {
     fn book_open_ends(&mut self, end: SimTime, world: &World) {
         for service in self.now.ids() {
             let load = &world.machines.load[service];
+            if load.requests.is_some() {
+                continue;
+            }
             let past = Passage { mean: load.latency, drift: 0.0, ..load.past };
             self.book_latency(end, service, past);
         }

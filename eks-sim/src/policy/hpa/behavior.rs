@@ -50,6 +50,42 @@ impl History {
         self.recommendations.get_or_insert_with(|| vec![Recommendation { time: now, replicas }]);
     }
 
+    /// Remembers a proposal as [`normalize`] does, for a sync that was known to repeat the last one.
+    pub fn note(
+        &mut self,
+        behavior: Option<&Behavior>,
+        config: &Config,
+        proposal: i32,
+        now: SimTime,
+    ) {
+        let records = self.recommendations.get_or_insert_default();
+        match behavior {
+            None => {
+                let window = config.downscale_stabilization;
+                let _ = legacy_stabilize(records, window, proposal, now);
+            }
+            Some(behavior) => {
+                let windows = behavior.windows(config);
+                let _ = stabilize(records, windows, proposal, proposal, now);
+            }
+        }
+    }
+
+    /// Whether a proposal of the current count leaves it as it is, now and at any later time: with a
+    /// behavior always, without one if no proposal within the window is larger.
+    #[must_use]
+    pub fn keeps(
+        &self,
+        behavior: Option<&Behavior>,
+        config: &Config,
+        current: i32,
+        now: SimTime,
+    ) -> bool {
+        let records = self.recommendations.as_deref().unwrap_or_default();
+        let old = |r: &Recommendation| now.since(r.time) > config.downscale_stabilization;
+        behavior.is_some() || records.iter().all(|r| r.replicas <= current || old(r))
+    }
+
     /// Remembers a scaling that was written; without a behavior nothing is kept.
     pub fn record_rescale(
         &mut self,
@@ -161,10 +197,8 @@ pub fn normalize(
             (stable, legacy_limit(current, stable.replicas, bounds))
         }
         Some(behavior) => {
-            let up = behavior.scale_up.stabilization_window.unwrap_or(Span::ZERO);
-            let down = behavior.scale_down.stabilization_window;
-            let down = down.unwrap_or(config.downscale_stabilization);
-            let stable = stabilize(records, (up, down), current, proposal, now);
+            let windows = behavior.windows(config);
+            let stable = stabilize(records, windows, current, proposal, now);
             (stable, rate_limit(behavior, bounds, history, current, stable.replicas, now))
         }
     };

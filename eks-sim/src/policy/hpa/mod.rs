@@ -26,8 +26,8 @@ pub use reconcile::{
     AbleToScale, Decision, HpaEvent, RescaleReason, ScalingActive, SelectorState, View, reconcile,
 };
 pub use replicas::{
-    Counts, Group, MetricError, PodMetric, PodPhase, PodView, Proposal, Reading, Requests, Usage,
-    group, propose,
+    Counts, Group, MetricError, PodMetric, PodPhase, PodView, Proposal, Reading, Requests, Uniform,
+    Usage, group, propose, propose_uniform,
 };
 pub use spec::{
     Behavior, Config, HpaError, HpaSpec, Metric, Policy, PolicyKind, Rules, SelectPolicy, Source,

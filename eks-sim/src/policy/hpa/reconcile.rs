@@ -5,7 +5,7 @@
 //! development. Differences: the list of other HPAs in the text of AmbiguousSelector is left out.
 
 use super::behavior::{History, Limited, normalize};
-use super::replicas::{MetricError, PodView, Reading, propose};
+use super::replicas::{MetricError, PodView, Reading, Usage, propose};
 use super::spec::{Config, HpaSpec, Metric, Source, Target};
 use crate::k8s::LabelSelector;
 use crate::units::SimTime;
@@ -186,6 +186,8 @@ pub struct Decision {
     pub scaling_limited: Option<Limited>,
     /// ScaledToZero (gate HPAScaleToZero only), absent if it stays as it was.
     pub scaled_to_zero: Option<bool>,
+    /// What each metric read, in the order of the spec; absent where it failed.
+    pub usage: SmallVec<[Option<Usage>; 2]>,
     failures: SmallVec<[(usize, MetricError); 2]>,
 }
 
@@ -200,6 +202,15 @@ impl Decision {
         self.able_to_scale = AbleToScale::FailedUpdateScale;
         self.rescale = false;
         self.scaled_to_zero = None;
+    }
+    /// Whether it leaves everything as it is, and nothing held it back.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        !self.rescale
+            && self.failures.is_empty()
+            && self.proposal == Some(self.current)
+            && self.able_to_scale == AbleToScale::ReadyForNewScale
+            && self.scaling_limited == Some(Limited::DesiredWithinRange)
     }
     /// Metrics that failed, as (index, error).
     #[must_use]
@@ -242,6 +253,7 @@ impl Decision {
             scaling_active: None,
             scaling_limited: None,
             scaled_to_zero: None,
+            usage: SmallVec::new(),
             failures: SmallVec::new(),
         }
     }
@@ -270,7 +282,7 @@ pub fn reconcile(
         decision.reason = RescaleReason::BelowMin;
         decision.desired = spec.min_replicas;
     } else {
-        let (active, proposal) = evaluate(spec, config, view, &mut decision.failures);
+        let (active, proposal) = evaluate(spec, config, view, &mut decision);
         decision.scaling_active = Some(active);
         let Some(proposal) = proposal else { return decision };
         decision.proposal = Some(proposal);
@@ -303,7 +315,7 @@ fn evaluate(
     spec: &HpaSpec,
     config: &Config,
     view: &View<'_>,
-    failures: &mut SmallVec<[(usize, MetricError); 2]>,
+    decision: &mut Decision,
 ) -> (ScalingActive, Option<i32>) {
     match view.selector {
         SelectorState::Valid => {}
@@ -316,14 +328,19 @@ fn evaluate(
         let reading = view.readings.get(index).unwrap_or(&Reading::Unavailable);
         let (wanted, held) = (view.spec_replicas, view.status_replicas);
         match propose(metric, reading, view.pods, wanted, held, tolerance, view.now, config) {
-            Ok(proposal) if best.is_none_or(|(_, r)| proposal.replicas > r) => {
-                best = Some((index, proposal.replicas));
+            Ok(proposal) => {
+                decision.usage.push(Some(proposal.usage));
+                if best.is_none_or(|(_, r)| proposal.replicas > r) {
+                    best = Some((index, proposal.replicas));
+                }
             }
-            Ok(_) => {}
-            Err(error) => failures.push((index, error)),
+            Err(error) => {
+                decision.usage.push(None);
+                decision.failures.push((index, error));
+            }
         }
     }
-    let first_failure = failures.first().map(|(index, _)| ScalingActive::Failed(*index));
+    let first_failure = decision.failures.first().map(|(index, _)| ScalingActive::Failed(*index));
     match (best, first_failure) {
         (Some((_, replicas)), Some(failed)) if replicas < view.spec_replicas => (failed, None),
         (Some((index, replicas)), _) => (ScalingActive::ValidMetricFound(index), Some(replicas)),

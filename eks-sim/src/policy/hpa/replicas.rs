@@ -235,6 +235,40 @@ pub fn propose(
     }
 }
 
+/// Pods that are all ready and of one size, for [`propose_uniform`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uniform {
+    /// How many.
+    pub pods: i64,
+    /// Request of each in thousandths, if it has one.
+    pub request: Option<i64>,
+}
+
+/// What [`propose`] answers for a resource metric when each of the pods uses `value` thousandths;
+/// it does not fall as `value` grows while the target has as many replicas as ready pods.
+///
+/// # Errors
+/// See [`MetricError`].
+pub fn propose_uniform(
+    metric: &Metric,
+    pods: Uniform,
+    value: i64,
+    spec_replicas: i32,
+    tolerance: Tolerance,
+) -> Result<Proposal, MetricError> {
+    let request = match metric.target {
+        Target::Utilization(_) => pods.request.ok_or(MetricError::MissingRequest { pod: 0 })?,
+        _ => 0,
+    };
+    let tally = Tally {
+        counts: Counts { ready: pods.pods, ..Counts::default() },
+        usage: value.saturating_mul(pods.pods),
+        ready_request: request.saturating_mul(pods.pods),
+        ..Tally::default()
+    };
+    per_pod(&tally, metric.target, spec_replicas, tolerance)
+}
+
 struct PodInput<'a> {
     metrics: &'a [Option<PodMetric>],
     strays: &'a [i64],
@@ -357,8 +391,15 @@ fn ratio(set: &Set, target: Target) -> Result<(f64, Usage), MetricError> {
             if set.request == 0 || set.known == 0 {
                 return Err(MetricError::NoKnownPods);
             }
-            let used = i128::from(set.usage) * 100 / i128::from(set.request);
-            let used = used.clamp(i128::from(i32::MIN), i128::from(i32::MAX)) as i32;
+            let (low, high) = (i64::from(i32::MIN), i64::from(i32::MAX));
+            // Wide division is slow, and only needed for absurd amounts.
+            let used = match set.usage.checked_mul(100) {
+                Some(usage) => (usage / set.request).clamp(low, high) as i32,
+                None => {
+                    let used = i128::from(set.usage) * 100 / i128::from(set.request);
+                    used.clamp(low.into(), high.into()) as i32
+                }
+            };
             let usage = Usage::Utilization { percent: used, average: set.usage / set.known };
             Ok((f64::from(used) / f64::from(percent), usage))
         }

@@ -337,6 +337,16 @@ fn positive(target: Option<Target>, name: &str) -> Result<Target, HpaError> {
 }
 
 impl Behavior {
+    /// Stabilisation windows upwards and downwards.
+    #[must_use]
+    pub fn windows(&self, config: &Config) -> (Span, Span) {
+        let down = self.scale_down.stabilization_window;
+        (
+            self.scale_up.stabilization_window.unwrap_or(Span::ZERO),
+            down.unwrap_or(config.downscale_stabilization),
+        )
+    }
+
     /// Fills in the API's defaults for whatever the manifest leaves open.
     ///
     /// # Errors

@@ -169,6 +169,20 @@ pub fn offering_filter(requirements: &Requirements, zones: &[String]) -> Offerin
     }
 }
 
+/// The first pod of the candidates that has no place on an initialised node or a new one.
+#[must_use]
+pub fn homeless(
+    solution: &Solution,
+    moved: &[usize],
+    initialized: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    moved.iter().copied().find(|&pod| match solution.placements.get(pod) {
+        Some(Placement::Existing(node)) => !initialized(*node),
+        Some(Placement::New(_)) => false,
+        Some(Placement::Unschedulable(_)) | None => true,
+    })
+}
+
 /// What a round over the pending pods and those of the candidates says about a removal.
 /// `moved` are positions of the candidates' pods among the round's pods; `initialized` says of
 /// an existing node whether it is.
@@ -179,12 +193,7 @@ pub fn simulated<'a>(
     initialized: impl Fn(usize) -> bool,
     catalog: &'a Catalog,
 ) -> Simulated<'a> {
-    let homeless = moved.iter().any(|&pod| match solution.placements.get(pod) {
-        Some(Placement::Existing(node)) => !initialized(*node),
-        Some(Placement::New(_)) => false,
-        Some(Placement::Unschedulable(_)) | None => true,
-    });
-    if homeless {
+    if homeless(solution, moved, initialized).is_some() {
         return Simulated::Unschedulable;
     }
     match solution.claims.as_slice() {

@@ -9,10 +9,10 @@ use super::consolidation::{
     Decision, NothingReason, Removed, Simulated, balanced_approves, balanced_score,
     candidate_order, decide, disruption_cost, interleave, is_empty, multi_node_search,
 };
-use super::disruption::{ConsolidationPolicy, simulated, within_budgets};
+use super::disruption::{ConsolidationPolicy, homeless, simulated, within_budgets};
 use super::offerings::worst_launch_price;
 use super::options::CandidateOrder;
-use super::solve::{Catalog, NewClaim, Pending, Solver};
+use super::solve::{Catalog, NewClaim, Pending, Solution, Solver};
 
 /// Tolerance of the Balanced policy as shipped.
 pub const BALANCED_TOLERANCE: f64 = 2.0;
@@ -69,6 +69,19 @@ pub struct Command {
     pub replacement: Vec<usize>,
     /// The NodeClaim that the simulation opened for it.
     pub claim: Option<NewClaim>,
+}
+
+/// Why a removal is not done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Refusal {
+    /// The rule.
+    pub why: NothingReason,
+    /// A pod of the candidates without a place: its position among their pods.
+    pub pod: Option<usize>,
+    /// What the candidates cost now.
+    pub price: f64,
+    /// The replacement with the lowest launch price: its row and that price.
+    pub cheapest: Option<(usize, f64)>,
 }
 
 /// Empty candidates within budget, as one deletion.
@@ -145,7 +158,7 @@ pub fn single_node(
     candidates: &[PassCandidate<'_>],
     allowed: &[i64],
     solver: &mut Solver<'_>,
-    refused: &mut dyn FnMut(usize, NothingReason),
+    refused: &mut dyn FnMut(usize, Refusal),
 ) -> Option<Command> {
     let order = sorted(input, candidates);
     let pools: Vec<usize> = order.iter().map(|&i| candidates[i].pool).collect();
@@ -169,7 +182,7 @@ pub fn attempt(
     candidates: &[PassCandidate<'_>],
     chosen: &[usize],
     solver: &mut Solver<'_>,
-) -> Result<Command, NothingReason> {
+) -> Result<Command, Refusal> {
     let waiting = input.pending.len();
     let mut pods = input.pending.to_vec();
     pods.extend(chosen.iter().flat_map(|&i| candidates[i].pods.iter().copied()));
@@ -180,12 +193,19 @@ pub fn attempt(
     let result = simulated(&solution, &moved, initialized, input.catalog);
     let removed: Vec<Removed> = chosen.iter().map(|&i| candidates[i].removed.clone()).collect();
     let decision = decide(&removed, &result, input.spot_to_spot);
+    let price: f64 = removed.iter().map(|r| r.price).sum();
+    let refusal = |why| Refusal {
+        why,
+        pod: homeless(&solution, &moved, initialized).map(|pod| pod - waiting),
+        price,
+        cheapest: cheapest(&solution, &result),
+    };
     if let Decision::Nothing(why) = decision {
-        return Err(why);
+        return Err(refusal(why));
     }
-    let price = replacement_price(&decision, &result);
-    if !balanced(input, candidates, chosen, price) {
-        return Err(NothingReason::NotBalanced);
+    let new_price = replacement_price(&decision, &result);
+    if !balanced(input, candidates, chosen, new_price) {
+        return Err(refusal(NothingReason::NotBalanced));
     }
     let replacement = match (&decision, solution.claims.first()) {
         (Decision::Replace { types, .. }, Some(claim)) => {
@@ -208,6 +228,15 @@ fn replacement_price(decision: &Decision, result: &Simulated<'_>) -> f64 {
             .unwrap_or(f64::INFINITY),
         _ => 0.0,
     }
+}
+
+/// The replacement with the lowest launch price, by its row in the catalogue.
+fn cheapest(solution: &Solution, result: &Simulated<'_>) -> Option<(usize, f64)> {
+    let Simulated::One(one) = result else { return None };
+    let rows = &solution.claims.first()?.types;
+    let priced = one.types.iter().zip(rows);
+    let launched = priced.filter_map(|(t, &row)| Some((row, worst_launch_price(t, &one.filter)?)));
+    launched.min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 /// Whether every Balanced NodePool of the move approves its share.

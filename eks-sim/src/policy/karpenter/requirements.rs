@@ -31,6 +31,29 @@ pub struct Requirement {
     pub min_values: Option<i32>,
 }
 
+impl core::fmt::Display for Requirement {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let values: Vec<&str> = self.values.iter().map(String::as_str).collect();
+        let values = values.join(", ");
+        match (self.complement, values.is_empty()) {
+            (false, true) => write!(f, "DoesNotExist")?,
+            (false, false) => write!(f, "In [{values}]")?,
+            (true, false) => write!(f, "NotIn [{values}]")?,
+            (true, true) if self.greater_than.is_none() && self.less_than.is_none() => {
+                write!(f, "Exists")?;
+            }
+            (true, true) => {}
+        }
+        if let Some(least) = self.greater_than {
+            write!(f, " Gt {least}")?;
+        }
+        if let Some(most) = self.less_than {
+            write!(f, " Lt {most}")?;
+        }
+        Ok(())
+    }
+}
+
 /// An operator and its values do not go together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("operator `{operator}` with {count} values; {help}")]
@@ -281,7 +304,13 @@ pub fn is_well_known(key: &str) -> bool {
         "node.kubernetes.io/windows-build",
         "topology.k8s.aws/zone-id",
     ];
-    KEYS.contains(&key) || key.starts_with("karpenter.k8s.aws/")
+    // EKS Auto Mode has the provider's labels under its own domain.
+    let auto_mode = ["instance-", "compute-type", "nodeclass"];
+    KEYS.contains(&key)
+        || key.starts_with("karpenter.k8s.aws/")
+        || key
+            .strip_prefix("eks.amazonaws.com/")
+            .is_some_and(|name| auto_mode.iter().any(|known| name.starts_with(known)))
 }
 
 fn normalized(key: &str) -> &str {

@@ -15,7 +15,7 @@ use super::resources::{ResourceId, ResourceNames};
 use super::volumes::Volumes;
 use super::{ClassId, NodeKey, PodKey};
 use crate::k8s::{self, OwnerReference, PodSpec, StringMap};
-use crate::units::{SimTime, Symbol, Symbols};
+use crate::units::{Quantity, SimTime, Symbol, Symbols};
 use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::collections::BTreeMap;
@@ -65,6 +65,8 @@ pub struct Cache {
     pub(super) names: ResourceNames,
     pub(super) profiles: Arc<Vec<ProfileArgs>>,
     pub(super) classes: IndexSet<Class, FxBuildHasher>,
+    /// Whether any class has required anti-affinity.
+    pub(super) holds_anti_affinity: bool,
     pub(super) nodes: Vec<NodeInfo>,
     pods: Vec<Option<PodInfo>>,
     tree: Arc<NodeTree>,
@@ -116,6 +118,7 @@ impl Cache {
             names,
             profiles: Arc::new(lowered),
             classes: IndexSet::default(),
+            holds_anti_affinity: false,
             nodes: Vec::new(),
             pods: Vec::new(),
             tree: Arc::default(),
@@ -143,15 +146,26 @@ impl Cache {
     pub fn resource_name(&self, id: ResourceId) -> &str {
         self.names.name(id)
     }
+    /// The amount of a resource in `list`.
+    pub(super) fn quantity(&self, resource: &str, list: &super::resources::Resources) -> Quantity {
+        let Some(id) = self.names.lookup(resource) else { return Quantity::default() };
+        let amount = list.get(id);
+        if resource == "cpu" { Quantity::from_milli(amount) } else { Quantity::from_units(amount) }
+    }
     /// The profile of this `schedulerName`, if there is one.
     #[must_use]
     pub fn profile_named(&self, name: &str) -> Option<&Profile> {
         self.profiles.iter().map(|p| &p.profile).find(|p| p.scheduler_name == name)
     }
-    /// Adds a plugin of the library's user to every profile. Classes then take the plain path.
-    pub fn add_plugin(&mut self, plugin: Arc<dyn super::framework::CustomPlugin>) {
+    /// Whether the profile of these pods has a plugin.
+    #[must_use]
+    pub fn class_has(&self, class: ClassId, plugin: super::Plugin) -> bool {
+        self.profile_of(self.class_info(class)).has(plugin)
+    }
+    /// Sets the plugins of the library's user in every profile. Classes then take the plain path.
+    pub fn set_plugins(&mut self, plugins: &super::Plugins) {
         for profile in Arc::make_mut(&mut self.profiles) {
-            profile.custom.push(Arc::clone(&plugin));
+            profile.custom = plugins.clone();
         }
         self.fast.forget_defaults();
     }
@@ -198,7 +212,10 @@ impl Cache {
     }
     fn intern_class(&mut self, parts: &PodParts<'_>) -> ClassId {
         let class = lower(parts, &mut self.symbols, &mut self.names);
-        ClassId(self.classes.insert_full(class).0 as u32)
+        let holds = !class.pod_terms().anti_affinity.is_empty();
+        let (index, new) = self.classes.insert_full(class);
+        self.holds_anti_affinity |= new && holds;
+        ClassId(index as u32)
     }
     /// What a class holds.
     #[must_use]
@@ -411,6 +428,7 @@ impl Cache {
         }
         self.pods[pod as usize] = Some(info);
         self.fast.count_pod(info.class, class, info.node, 1, info.terminating);
+        self.fast.reload(info.node, &self.nodes[index]);
     }
     fn take_pod(&mut self, pod: PodKey) -> Option<PodInfo> {
         let info = self.pods.get_mut(pod as usize)?.take()?;
@@ -424,6 +442,7 @@ impl Cache {
         let class = self.classes.get_index(info.class.0 as usize).expect("a known class");
         node.count_out(info.class, class, info.terminating);
         self.fast.count_pod(info.class, class, info.node, -1, info.terminating);
+        self.fast.reload(info.node, &self.nodes[info.node as usize]);
         Some(info)
     }
 }
@@ -450,6 +469,10 @@ impl Cache {
     #[must_use]
     pub fn has_no_nominations(&self) -> bool {
         self.nominated.is_empty()
+    }
+    /// All nominated pods, by key.
+    pub fn nominations(&self) -> impl Iterator<Item = (PodKey, ClassId, NodeKey)> {
+        self.nominated.iter().map(|(pod, (class, node))| (*pod, *class, *node))
     }
     /// Pods nominated to `node`.
     pub fn nominated_to(&self, node: NodeKey) -> impl Iterator<Item = (PodKey, ClassId)> {

@@ -308,6 +308,12 @@ impl NodeWishes {
     pub fn requires_nothing(&self) -> bool {
         self.selector.is_empty() && self.required.is_none()
     }
+    /// Whether every alternative names its nodes.
+    #[must_use]
+    pub fn names_nodes(&self) -> bool {
+        let named = |terms: &Vec<NodeTerm>| terms.iter().all(|t| t.named().is_some());
+        self.required.as_ref().is_some_and(|terms| !terms.is_empty() && named(terms))
+    }
 }
 
 /// Required and preferred terms of a node affinity.

@@ -29,28 +29,6 @@ pub struct Cx<'a> {
     pub(super) args: &'a ProfileArgs,
 }
 
-/// A plugin of a library user.
-pub trait CustomPlugin: Send + Sync {
-    /// Why the node is refused (in words for `FailedScheduling`), or `None` if it is not.
-    fn filter(&self, cx: &Cx<'_>, node: &NodeInfo) -> Option<String> {
-        let _ = (cx, node);
-        None
-    }
-    /// Whether removing pods may change the answer of [`CustomPlugin::filter`].
-    fn is_resolvable(&self) -> bool {
-        true
-    }
-    /// Score of a feasible node, 0 to 100.
-    fn score(&self, cx: &Cx<'_>, node: &NodeInfo) -> i64 {
-        let _ = (cx, node);
-        0
-    }
-    /// Weight of the score.
-    fn weight(&self) -> i64 {
-        0
-    }
-}
-
 /// What PreFilter computed; preemption changes a copy of it pod by pod.
 #[derive(Clone, Debug, Default)]
 pub struct PreState {
@@ -201,19 +179,15 @@ pub(super) fn filter_node(
         Plugin::VolumeZone => volume_zone::filter(cx, &pre.zones, node),
         Plugin::PodTopologySpread => pod_topology_spread::filter(&pre.spread, node),
         Plugin::InterPodAffinity => inter_pod_affinity::filter(cx, &pre.affinity, node),
-        Plugin::Custom => custom_filter(cx, info),
+        Plugin::Custom => custom_filter(cx, info, node),
         _ => None,
     })
 }
 
-fn custom_filter(cx: &Cx<'_>, info: &NodeInfo) -> Option<Rejection> {
-    cx.args.custom.iter().find_map(|p| {
-        let text = p.filter(cx, info)?;
-        let resolvable = p.is_resolvable();
-        let code =
-            if resolvable { Code::Unschedulable } else { Code::UnschedulableAndUnresolvable };
-        Some(Rejection::new(Plugin::Custom, code, Reason::Text(text.into())))
-    })
+fn custom_filter(cx: &Cx<'_>, info: &NodeInfo, node: &NodeStatic) -> Option<Rejection> {
+    let (text, resolvable) = cx.args.custom.refusal(cx, info, node)?;
+    let code = if resolvable { Code::Unschedulable } else { Code::UnschedulableAndUnresolvable };
+    Some(Rejection::new(Plugin::Custom, code, Reason::Text(text.into())))
 }
 
 /// AddPod (`sign` 1) or RemovePod (-1) of every plugin: a pod of class `other` on `node`.

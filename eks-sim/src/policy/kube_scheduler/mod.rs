@@ -20,6 +20,7 @@ mod node_info;
 mod node_selector;
 mod node_tree;
 mod objects;
+mod plugin;
 pub mod plugins;
 mod preemption;
 mod profile;
@@ -31,13 +32,14 @@ mod schedule;
 mod volumes;
 
 pub use cache::{Cache, Mark, PodInfo};
-pub use framework::{CustomPlugin, Cx, Cycle, PreState};
+pub use framework::{Cx, Cycle, PreState};
 pub use hints::{ClusterEvent, is_worth_requeueing};
 pub use labels::{Labels, Requirement, Selector};
 pub use node_info::{ClassCount, NodeInfo, NodeStatic};
+pub use plugin::{Filter, NodeView, Plugins, PodView, QueueSort, Score};
 pub use preemption::{
     Budget, Candidate, NoPreemption, Preemption, best_candidates, candidate_count, dry_run,
-    eligible, potential_nodes, preempt,
+    dry_run_plain, eligible, no_victims_message, potential_nodes, preempt,
 };
 pub use profile::{
     ConfigError, Plugin, PluginSet, Profile, ResourceSpec, ShapePoint, SpreadDefaults, Strategy,
@@ -45,8 +47,8 @@ pub use profile::{
 pub use queue::{Place, QueueConfig, QueuedPod, SchedulingQueue, backoff_duration, queue_order};
 pub use reason::{Code, Reason, Rejection, count_text};
 pub use schedule::{
-    Placement, PodToSchedule, Unschedulable, num_feasible_nodes_to_find, schedule, schedule_plain,
-    score_all,
+    Placement, PodToSchedule, Statuses, Unschedulable, num_feasible_nodes_to_find, schedule,
+    schedule_plain, score_all,
 };
 
 /// Number of a pod class of one [`Cache`].

@@ -6,11 +6,14 @@
 
 use super::framework::{Cycle, PreState, filter_node, node_parts, update_pre_state};
 use super::node_info::{NodeInfo, NodeStatic};
+use super::plugins::node_resources_fit;
+use super::profile::Plugin;
 use super::reason::{Code, Reason, Rejection, count_text};
 use super::schedule::{PodToSchedule, Unschedulable};
 use super::{Cache, NodeKey, PodKey, Selector};
 use crate::k8s::PodDisruptionBudget;
 use crate::units::{SimTime, Symbol};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// What preemption reads of a PodDisruptionBudget.
@@ -131,6 +134,24 @@ pub fn preempt(
     })
 }
 
+/// The message of preemption for a pod than which no other has a lower priority: what [`preempt`]
+/// would find by trying all nodes.
+#[must_use]
+pub fn no_victims_message(cache: &Cache, pod: &PodToSchedule, failed: &Unschedulable) -> String {
+    if let Err(why) = eligible(cache, pod, failed) {
+        return format!("preemption: {why}");
+    }
+    let tried = failed.statuses.iter().filter(|s| s.1.code == Code::Unschedulable).count() as u32;
+    let mut reasons = Reasons::new();
+    for (text, count) in [(NO_VICTIMS, tried), (NOT_HELPFUL, failed.nodes.saturating_sub(tried))] {
+        if count > 0 {
+            reasons.insert(Reason::Fixed(text), count);
+        }
+    }
+    let text = count_text(&reasons, cache);
+    format!("preemption: 0/{} nodes are available: {text}.", failed.nodes)
+}
+
 /// Whether `pod` may preempt at all.
 ///
 /// # Errors
@@ -147,8 +168,8 @@ pub fn eligible(
     let Some((node, info)) = pod.nominated.and_then(|n| Some((n, cache.node_info(n)?))) else {
         return Ok(());
     };
-    let status = failed.statuses.iter().find(|s| s.0 == node);
-    if status.is_none_or(|s| s.1.code == Code::UnschedulableAndUnresolvable) {
+    let status = failed.statuses.get(node);
+    if status.is_none_or(|s| s.code == Code::UnschedulableAndUnresolvable) {
         return Ok(());
     }
     let making_room = info.pods.iter().filter_map(|p| cache.pod(*p)).any(|p| {
@@ -165,7 +186,8 @@ pub fn eligible(
 pub fn potential_nodes(failed: &Unschedulable) -> Vec<NodeKey> {
     let help = failed.statuses.iter().filter(|s| s.1.code == Code::Unschedulable);
     let mut nodes: Vec<NodeKey> = help.map(|s| s.0).collect();
-    nodes.sort_unstable();
+    // The scan begins anywhere: two stretches that are sorted already, most of the time.
+    nodes.sort();
     nodes
 }
 
@@ -186,12 +208,41 @@ pub fn dry_run(
     offset: usize,
     limit: usize,
 ) -> (Vec<Candidate>, Reasons) {
+    let Ok(cycle) = Cycle::new(cache, pod.class) else { return Default::default() };
+    let light = Light::new(&cycle, pod);
+    let mut scratch = Vec::new();
+    let try_node = |node: NodeKey| match &light {
+        Some(light) => light.victims_on(node, budgets, &mut scratch),
+        None => victims_on(&cycle, pod, node, budgets),
+    };
+    dry_run_by(potential, offset, limit, try_node)
+}
+
+/// [`dry_run`] with all filters run anew for every pod taken off or given back: the reference.
+#[must_use]
+pub fn dry_run_plain(
+    cache: &Cache,
+    pod: &PodToSchedule,
+    potential: &[NodeKey],
+    budgets: &[Budget],
+    offset: usize,
+    limit: usize,
+) -> (Vec<Candidate>, Reasons) {
+    let Ok(cycle) = Cycle::new(cache, pod.class) else { return Default::default() };
+    dry_run_by(potential, offset, limit, |node| victims_on(&cycle, pod, node, budgets))
+}
+
+fn dry_run_by(
+    potential: &[NodeKey],
+    offset: usize,
+    limit: usize,
+    mut try_node: impl FnMut(NodeKey) -> Result<Candidate, Rejection>,
+) -> (Vec<Candidate>, Reasons) {
     let (mut good, mut violating) = (Vec::new(), Vec::new());
     let mut reasons = Reasons::new();
-    let Ok(cycle) = Cycle::new(cache, pod.class) else { return (good, reasons) };
     for i in 0..potential.len() {
         let node = potential[(offset + i) % potential.len()];
-        match victims_on(&cycle, pod, node, budgets) {
+        match try_node(node) {
             Ok(candidate) if candidate.pdb_violations == 0 => good.push(candidate),
             Ok(candidate) => violating.push(candidate),
             Err(rejection) => {
@@ -243,6 +294,15 @@ impl DryRun<'_, '_> {
     }
 }
 
+fn priority_of(cache: &Cache, pod: PodKey) -> i32 {
+    cache.pod(pod).map_or(0, |p| cache.class_info(p.class).priority)
+}
+
+fn no_victims() -> Rejection {
+    let code = Code::UnschedulableAndUnresolvable;
+    Rejection::fixed(Plugin::DefaultPreemption, code, NO_VICTIMS)
+}
+
 fn victims_on(
     cycle: &Cycle<'_>,
     pod: &PodToSchedule,
@@ -250,15 +310,12 @@ fn victims_on(
     budgets: &[Budget],
 ) -> Result<Candidate, Rejection> {
     let cache = cycle.cx.cache;
-    let code = Code::UnschedulableAndUnresolvable;
-    let plugin = super::Plugin::DefaultPreemption;
-    let none = || Rejection::fixed(plugin, code, NO_VICTIMS);
-    let (info, fixed) = node_parts(cache, node).ok_or_else(none)?;
+    let (info, fixed) = node_parts(cache, node).ok_or_else(no_victims)?;
     let priority = cycle.cx.class.priority;
-    let of = |p: PodKey| cache.pod(p).map_or(0, |p| cache.class_info(p.class).priority);
+    let of = |p: PodKey| priority_of(cache, p);
     let mut lower: Vec<PodKey> = info.pods.iter().copied().filter(|p| of(*p) < priority).collect();
     if lower.is_empty() {
-        return Err(none());
+        return Err(no_victims());
     }
     let (info, pre) = (info.clone(), cycle.pre.clone());
     let mut run = DryRun { cycle, pod: pod.key, key: node, fixed, info, pre };
@@ -267,7 +324,7 @@ fn victims_on(
     }
     run.fits()?;
     let start = |p: PodKey| cache.pod(p).map_or(SimTime::NEVER, |p| p.start);
-    lower.sort_by_key(|p| (std::cmp::Reverse(of(*p)), start(*p)));
+    lower.sort_by_key(|p| (Reverse(of(*p)), start(*p)));
     let (violating, others) = split_by_budget(cache, &lower, budgets);
     let mut victims = Vec::new();
     let mut pdb_violations = 0;
@@ -282,10 +339,114 @@ fn victims_on(
         }
     }
     if victims.is_empty() {
-        return Err(none());
+        return Err(no_victims());
     }
-    victims.sort_by_key(|p| (std::cmp::Reverse(of(*p)), start(*p)));
+    victims.sort_by_key(|p| (Reverse(of(*p)), start(*p)));
     Ok(Candidate { node, victims, pdb_violations })
+}
+
+/// The dry run of a pod for which other pods matter by their resources alone.
+struct Light<'c, 'a> {
+    cycle: &'c Cycle<'a>,
+    pod: PodToSchedule,
+    /// The filters that pods do not change.
+    fixed: PreState,
+}
+
+impl<'c, 'a> Light<'c, 'a> {
+    fn new(cycle: &'c Cycle<'a>, pod: &PodToSchedule) -> Option<Self> {
+        let others = [
+            Plugin::NodePorts,
+            Plugin::VolumeRestrictions,
+            Plugin::NodeVolumeLimits,
+            Plugin::PodTopologySpread,
+            Plugin::InterPodAffinity,
+        ];
+        let cx = &cycle.cx;
+        let idle = |p: Plugin| !cx.args.has(p) || cycle.pre.skipped.contains(p);
+        let nominated = cx.cache.nominations();
+        let plain = |(_, c, _): (PodKey, super::ClassId, NodeKey)| {
+            cx.cache.class_info(c).pod_terms().anti_affinity.is_empty()
+        };
+        if !others.into_iter().all(idle) || !cx.args.custom.is_empty() {
+            return None;
+        }
+        if !cx.args.has(Plugin::NodeResourcesFit) || !nominated.map(plain).all(|p| p) {
+            return None;
+        }
+        let mut fixed = cycle.pre.clone();
+        fixed.skipped.insert(Plugin::NodeResourcesFit);
+        Some(Self { cycle, pod: *pod, fixed })
+    }
+    fn victims_on(
+        &self,
+        node: NodeKey,
+        budgets: &[Budget],
+        lower: &mut Vec<(Reverse<i32>, SimTime, PodKey)>,
+    ) -> Result<Candidate, Rejection> {
+        let cx = &self.cycle.cx;
+        let cache = cx.cache;
+        let (info, fixed) = node_parts(cache, node).ok_or_else(no_victims)?;
+        lower.clear();
+        for pod in &info.pods {
+            let priority = priority_of(cache, *pod);
+            if priority < cx.class.priority {
+                let start = cache.pod(*pod).map_or(SimTime::NEVER, |p| p.start);
+                lower.push((Reverse(priority), start, *pod));
+            }
+        }
+        if lower.is_empty() {
+            return Err(no_victims());
+        }
+        let mut held = info.requested.clone();
+        let mut pods = info.pod_count();
+        let others = cache.nominated_to(node).filter(|(p, c)| {
+            *p != self.pod.key && cache.class_info(*c).priority >= cx.class.priority
+        });
+        for (_, class) in others {
+            held.add(&cache.class_info(class).held, 1);
+            pods += 1;
+        }
+        let of = |p: PodKey| cache.pod(p).map(|p| &cache.class_info(p.class).held);
+        for (_, _, pod) in &*lower {
+            of(*pod).into_iter().for_each(|h| held.add(h, -1));
+            pods -= 1;
+        }
+        if filter_node(cx, &self.fixed, info, fixed).is_some()
+            || !node_resources_fit::would_pass(cx, &held, pods, fixed)
+        {
+            // The full run says why.
+            return victims_on(self.cycle, &self.pod, node, budgets);
+        }
+        lower.sort_by_key(|p| (p.0, p.1));
+        let order: Vec<PodKey> = lower.iter().map(|p| p.2).collect();
+        let (violating, others) = match budgets {
+            [] => (Vec::new(), order),
+            _ => split_by_budget(cache, &order, budgets),
+        };
+        let (mut victims, mut pdb_violations) = (Vec::new(), 0);
+        for (back, counted) in [(violating, 1), (others, 0)] {
+            for p in back {
+                let Some(more) = of(p) else { continue };
+                held.add(more, 1);
+                pods += 1;
+                if !node_resources_fit::would_pass(cx, &held, pods, fixed) {
+                    held.add(more, -1);
+                    pods -= 1;
+                    victims.push(p);
+                    pdb_violations += counted;
+                }
+            }
+        }
+        if victims.is_empty() {
+            return Err(no_victims());
+        }
+        if pdb_violations > 0 {
+            let start = |p: PodKey| cache.pod(p).map_or(SimTime::NEVER, |p| p.start);
+            victims.sort_by_key(|p| (Reverse(priority_of(cache, *p)), start(*p)));
+        }
+        Ok(Candidate { node, victims, pdb_violations })
+    }
 }
 
 /// Pods (most important first) whose removal would break a budget, and the others.
@@ -325,10 +486,11 @@ pub fn best_candidates(cache: &Cache, candidates: &[Candidate]) -> Vec<usize> {
         let top = highest(c);
         let starts = c.victims.iter().filter(|p| priority(p) == top);
         let starts = starts.filter_map(|p| cache.pod(*p)).map(|p| p.start);
-        std::cmp::Reverse(starts.min().unwrap_or(SimTime::NEVER))
+        Reverse(starts.min().unwrap_or(SimTime::NEVER))
     };
     let key = |c: &Candidate| (c.pdb_violations, highest(c), sum(c), c.victims.len(), earliest(c));
-    let best = candidates.iter().map(key).min();
-    let equal = candidates.iter().enumerate().filter(|(_, c)| Some(key(c)) == best);
+    let keys: Vec<_> = candidates.iter().map(key).collect();
+    let best = keys.iter().min();
+    let equal = keys.iter().enumerate().filter(|(_, k)| Some(*k) == best);
     equal.map(|(i, _)| i).collect()
 }

@@ -8,7 +8,6 @@ use super::resources::{ResourceId, ResourceNames};
 use crate::k8s::StringMap;
 use crate::units::Symbols;
 use std::fmt;
-use std::sync::Arc;
 
 /// A lowered [`Profile`].
 #[derive(Clone)]
@@ -28,7 +27,7 @@ pub struct ProfileArgs {
     /// Whether these are the System defaults.
     pub system_defaults: bool,
     /// Plugins that a user of the library added.
-    pub custom: Vec<Arc<dyn super::framework::CustomPlugin>>,
+    pub custom: super::Plugins,
 }
 
 impl fmt::Debug for ProfileArgs {
@@ -57,7 +56,7 @@ impl ProfileArgs {
             added_preferred,
             default_constraints,
             system_defaults,
-            custom: Vec::new(),
+            custom: super::Plugins::default(),
         }
     }
     /// Whether a plugin is on.

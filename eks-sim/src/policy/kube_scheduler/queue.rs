@@ -119,7 +119,8 @@ pub struct SchedulingQueue {
     error_backoff: Heap<SimTime>,
     /// The unschedulable pool by group; pods by time stamp.
     pool: BTreeMap<Group, BTreeSet<(SimTime, PodKey)>>,
-    in_flight: BTreeMap<PodKey, u64>,
+    /// Pods handed out, with the number of the first event since: one, as a rule.
+    in_flight: Vec<(PodKey, u64)>,
     /// Events since the oldest pod in flight was handed out.
     events: VecDeque<ClusterEvent>,
     /// Number of the first of `events`.
@@ -184,7 +185,7 @@ impl SchedulingQueue {
         self.advance(now);
         let pod = self.pop_active().or_else(|| self.pop_backoff())?;
         let number = self.first_event + self.events.len() as u64;
-        self.in_flight.insert(pod, number);
+        self.in_flight.push((pod, number));
         let e = self.entry_mut(pod)?;
         e.place = Place::InFlight;
         e.attempts = e.attempts.saturating_add(1);
@@ -195,7 +196,7 @@ impl SchedulingQueue {
     /// since it was handed out are looked at.
     pub fn park(&mut self, pod: PodKey, rejectors: PluginSet, now: SimTime, cache: &Cache) {
         self.advance(now);
-        let start = self.in_flight.get(&pod).copied().unwrap_or(u64::MAX);
+        let start = self.in_flight.iter().find(|f| f.0 == pod).map_or(u64::MAX, |f| f.1);
         let Some(e) = self.entry_mut(pod) else { return };
         e.timestamp = now;
         e.rejectors = rejectors;
@@ -414,11 +415,10 @@ impl SchedulingQueue {
     }
     /// The pod is in flight no more: forgets events that nobody in flight needs.
     fn land(&mut self, pod: PodKey) {
-        if self.in_flight.remove(&pod).is_none() {
-            return;
-        }
+        let Some(at) = self.in_flight.iter().position(|f| f.0 == pod) else { return };
+        self.in_flight.swap_remove(at);
         let all = self.first_event + self.events.len() as u64;
-        let oldest = self.in_flight.values().copied().min().unwrap_or(all);
+        let oldest = self.in_flight.iter().map(|f| f.1).min().unwrap_or(all);
         while self.first_event < oldest && self.events.pop_front().is_some() {
             self.first_event += 1;
         }

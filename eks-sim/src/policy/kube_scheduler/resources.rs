@@ -50,6 +50,11 @@ impl ResourceNames {
         self.index.insert(name.to_owned(), id);
         id
     }
+    /// The number of `name`, if it is known.
+    #[must_use]
+    pub fn lookup(&self, name: &str) -> Option<ResourceId> {
+        self.index.get(name).copied()
+    }
     /// The name of a number of this table.
     #[must_use]
     pub fn name(&self, id: ResourceId) -> &str {

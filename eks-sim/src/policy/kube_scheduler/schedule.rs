@@ -8,6 +8,7 @@ use super::profile::{Plugin, PluginSet};
 use super::reason::{Reason, Rejection, count_text};
 use super::{Cache, ClassId, NodeKey, PodKey};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The pod to place.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +44,76 @@ pub struct Unschedulable {
     /// The refusal of all nodes, if PreFilter refused.
     pub pre_filter: Option<Rejection>,
     /// The refusal of each examined node, in order.
-    pub statuses: Vec<(NodeKey, Rejection)>,
+    pub statuses: Statuses,
 }
+
+/// Refusals of nodes: most nodes are refused for a few reasons.
+#[derive(Clone, Debug, Default)]
+pub struct Statuses {
+    kinds: Arc<Vec<Rejection>>,
+    nodes: Arc<Vec<(NodeKey, u32)>>,
+}
+
+/// A node looks for its kind among so many; further ones may be there twice.
+const RECENT_KINDS: usize = 64;
+
+impl Statuses {
+    /// Adds a node.
+    pub fn push(&mut self, node: NodeKey, rejection: Rejection) {
+        let kinds = Arc::make_mut(&mut self.kinds);
+        let first = kinds.len().saturating_sub(RECENT_KINDS);
+        let known = kinds[first..].iter().rposition(|k| *k == rejection);
+        let kind = known.map_or(kinds.len(), |i| first + i);
+        if known.is_none() {
+            kinds.push(rejection);
+        }
+        Arc::make_mut(&mut self.nodes).push((node, kind as u32));
+    }
+    /// Nodes by number of their kind.
+    pub(super) fn set(&mut self, kinds: Arc<Vec<Rejection>>, nodes: Vec<(NodeKey, u32)>) {
+        (self.kinds, self.nodes) = (kinds, Arc::new(nodes));
+    }
+    /// Nodes with their refusals.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeKey, &Rejection)> {
+        self.nodes.iter().map(|(node, kind)| (*node, &self.kinds[*kind as usize]))
+    }
+    /// The refusal of one node.
+    #[must_use]
+    pub fn get(&self, node: NodeKey) -> Option<&Rejection> {
+        self.iter().find(|s| s.0 == node).map(|s| s.1)
+    }
+    /// Number of nodes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+    /// Whether no node was refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+    /// Kinds with the number of nodes each.
+    fn counts(&self) -> Vec<(&Rejection, u32)> {
+        let mut counts = vec![0; self.kinds.len()];
+        self.nodes.iter().for_each(|(_, kind)| counts[*kind as usize] += 1);
+        self.kinds.iter().zip(counts).filter(|k| k.1 > 0).collect()
+    }
+}
+
+impl FromIterator<(NodeKey, Rejection)> for Statuses {
+    fn from_iter<I: IntoIterator<Item = (NodeKey, Rejection)>>(all: I) -> Self {
+        let mut out = Self::default();
+        all.into_iter().for_each(|(node, rejection)| out.push(node, rejection));
+        out
+    }
+}
+
+impl PartialEq for Statuses {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+impl Eq for Statuses {}
 
 impl Unschedulable {
     /// The message of the `FailedScheduling` event; `post_filter` is preemption's part.
@@ -65,12 +134,14 @@ impl Unschedulable {
         }
         text
     }
-    pub(super) fn reject(&mut self, node: NodeKey, rejection: Rejection) {
-        for reason in &rejection.reasons {
-            *self.reasons.entry(reason.clone()).or_default() += 1;
+    /// Sums up the nodes' refusals.
+    pub(super) fn count(&mut self) {
+        for (rejection, nodes) in self.statuses.counts() {
+            for reason in &rejection.reasons {
+                *self.reasons.entry(reason.clone()).or_default() += nodes;
+            }
+            self.rejectors.insert(rejection.plugin);
         }
-        self.rejectors.insert(rejection.plugin);
-        self.statuses.push((node, rejection));
     }
 }
 
@@ -137,16 +208,19 @@ pub fn schedule_plain(
     let (feasible, examined) = find(&cycle, candidates, start, pod, &mut failed);
     let mut processed = examined;
     if let Some((node, rejection)) = extra
-        && failed.statuses.iter().all(|s| s.0 != node)
+        && failed.statuses.get(node).is_none()
     {
         processed += 1;
-        failed.reject(node, rejection);
+        failed.statuses.push(node, rejection);
     }
     let decision = match feasible.as_slice() {
         [] => None,
         [one] => Some(*one),
         many => Some(best(&cycle, many, tie)),
     };
+    if decision.is_none() {
+        failed.count();
+    }
     if let (None, Some((set, plugin))) = (decision, &cycle.pre.node_set) {
         outside(&mut failed, all - set.len().min(all), *plugin);
     }
@@ -189,7 +263,7 @@ fn find(
         let node = candidates[(start + examined) % count];
         match cycle.fits_with_nominated(node, Some(pod.key)) {
             Ok(()) => feasible.push(node),
-            Err(rejection) => failed.reject(node, rejection),
+            Err(rejection) => failed.statuses.push(node, rejection),
         }
         examined += 1;
     }
@@ -227,11 +301,10 @@ pub fn score_all(cycle: &Cycle<'_>, nodes: &[NodeKey]) -> Vec<(Plugin, Vec<i64>)
             out.push((plugin, scores));
         }
     }
-    for custom in cx.args.custom.iter().filter(|c| c.weight() != 0) {
-        let one = |info: &super::NodeInfo, _: &super::NodeStatic| {
-            custom.score(cx, info).clamp(0, 100).saturating_mul(custom.weight())
-        };
-        out.push((Plugin::Custom, super::framework::each(cx, nodes, one)));
+    if !cx.args.custom.is_empty() {
+        let parts = nodes.iter().filter_map(|&n| super::framework::node_parts(cx.cache, n));
+        let scores = cx.args.custom.scores(cx, &parts.collect::<Vec<_>>());
+        out.extend(scores.into_iter().map(|s| (Plugin::Custom, s)));
     }
     out
 }

@@ -4,7 +4,6 @@ use super::*;
 use crate::k8s;
 use crate::units::SimTime;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("an object")
@@ -85,14 +84,24 @@ fn preemption_nominates_and_the_nominated_node_comes_first() {
 
 struct OnlyEven;
 
-impl CustomPlugin for OnlyEven {
-    fn filter(&self, cx: &Cx<'_>, node: &NodeInfo) -> Option<String> {
-        let name = cx.cache.symbols().text(node.node.as_ref()?.name);
-        let odd = name.ends_with(['1', '3', '5', '7', '9']);
-        odd.then(|| "node(s) were odd".to_owned())
+impl Filter for OnlyEven {
+    fn name(&self) -> &str {
+        "OnlyEven"
     }
-    fn score(&self, _: &Cx<'_>, node: &NodeInfo) -> i64 {
-        i64::try_from(node.pods.len()).unwrap_or(0).min(100)
+    fn filter(&self, _: &PodView<'_>, node: &NodeView<'_>) -> Result<(), String> {
+        let odd = node.name().ends_with(['1', '3', '5', '7', '9']);
+        if odd { Err("node(s) were odd".to_owned()) } else { Ok(()) }
+    }
+}
+
+impl Score for OnlyEven {
+    fn name(&self) -> &str {
+        "OnlyEven"
+    }
+    fn score(&self, pod: &PodView<'_>, node: &NodeView<'_>) -> i64 {
+        let free = node.allocatable("cpu").milli_value() - node.requested("cpu").milli_value();
+        assert_eq!(pod.request("cpu").milli_value(), 500);
+        if free < 4000 { 100 } else { node.pod_count() as i64 }
     }
     fn weight(&self) -> i64 {
         1000
@@ -105,7 +114,7 @@ fn a_users_plugin_filters_and_scores() {
     for n in 0..6 {
         cache.add_node(n, &node(&format!("n{n}"), "4", "10"));
     }
-    cache.add_plugin(Arc::new(OnlyEven));
+    cache.set_plugins(&Plugins::new().filter(OnlyEven).score(OnlyEven));
     let class = cache.class_of_pod(&pod("500m", 0));
     cache.add_pod(0, class, 4, None);
     assert_eq!(place(&mut cache, 1, class).expect("room").node, 4);

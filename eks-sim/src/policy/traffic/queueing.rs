@@ -5,7 +5,7 @@
 //! Differences: none for exponential service; see [`SteadyState`] for what is approximate.
 
 use crate::units::math::{exp, ln, ln_gamma, pow, sqrt};
-use crate::units::special::{gamma_pq, gamma_quantile};
+use crate::units::special::{gamma_pq, gamma_quantile, normal_quantile};
 
 /// Workers up to which Erlang's recursion is used instead of the incomplete gamma function.
 const RECURSION: f64 = 256.0;
@@ -158,8 +158,7 @@ impl Latency {
     /// others is `delay` seconds.
     ///
     /// Mean: exact where [`SteadyState`] is. Spread: exact for first come, first served with
-    /// exponential service, and for sharing of one worker with exponential service
-    /// (cv² = (2 + ρ)/(2 − ρ), where ρ is the share of the time that is delay by others); an
+    /// exponential service, and for sharing of one worker with exponential service; an
     /// approximation elsewhere.
     #[must_use]
     pub fn new(discipline: Discipline, service: Service, waiting_share: f64, delay: f64) -> Self {
@@ -171,27 +170,63 @@ impl Latency {
                 own * own + delay * (2.0 * conditional - delay)
             }
             Discipline::Fifo => own * own,
-            Discipline::ProcessorSharing => {
-                let share = if mean > 0.0 { delay / mean } else { 0.0 };
-                let sharing = (2.0 + share) / (2.0 - share);
-                mean * mean * sharing * service.cv * service.cv
-            }
+            Discipline::ProcessorSharing => sharing_variance(service, delay),
         };
         Self { mean, sd: sqrt(variance.max(0.0)) }
     }
 
-    /// The latency that a share `p` of requests does not exceed, by a gamma distribution of the
-    /// same mean and spread: exact for the time in system of M/M/1, first come, first served;
-    /// elsewhere within 20 % in the tests.
+    /// The share of requests that take longer than `seconds`, by a gamma distribution of the same
+    /// mean and spread.
+    #[must_use]
+    pub fn above(&self, seconds: f64) -> f64 {
+        // Far away there is nothing worth the work.
+        if self.mean <= 0.0 || self.sd <= 0.0 || seconds > self.mean + 40.0 * self.sd {
+            return if self.mean > seconds { 1.0 } else { 0.0 };
+        }
+        let shape = (self.mean / self.sd) * (self.mean / self.sd);
+        gamma_pq(shape, seconds * shape / self.mean).1
+    }
+
+    /// The latency that a share `p` of requests does not exceed, by a distribution of the same mean
+    /// and spread: gamma, or log-normal where the spread exceeds the mean. Exact for the time in
+    /// system of M/M/1, first come, first served; elsewhere within 20 % in the tests.
     #[must_use]
     pub fn quantile(&self, p: f64) -> f64 {
         let cv = if self.mean > 0.0 { self.sd / self.mean } else { 0.0 };
+        let p = p.clamp(0.0, 1.0 - 1e-12);
         if cv < 0.01 {
             return self.mean;
         }
+        if cv > 1.0 {
+            let square = ln(1.0 + cv * cv);
+            let score = if p > 0.0 { normal_quantile(p) } else { f64::NEG_INFINITY };
+            return self.mean * exp(sqrt(square) * score - 0.5 * square);
+        }
         let shape = 1.0 / (cv * cv);
-        self.mean / shape * gamma_quantile(shape, p.clamp(0.0, 1.0 - 1e-12))
+        self.mean / shape * gamma_quantile(shape, p)
     }
+}
+
+/// Variance of the time in system under sharing.
+///
+/// Yashkov (1983): a request of size x takes x/(1 − ρ) with the variance
+/// 2/(1 − ρ)² ∫₀ˣ (x − u)(1 − R(u)) du, where R is the distribution of the wait under first come,
+/// first served. Here ρ is the share of the time that is delay by others, 1 − R(u) is ρ exp(−u/η)
+/// with the mean of Pollaczek and Khinchine, and x has a gamma distribution: exact for exponential
+/// service of one worker, (2 + ρ)/(2 − ρ) times the squared mean.
+fn sharing_variance(service: Service, delay: f64) -> f64 {
+    let Service { mean: s, cv } = service;
+    if s <= 0.0 {
+        return 0.0;
+    }
+    let stretch = (s + delay) / s;
+    let busy = delay / (s + delay);
+    let square = cv * cv;
+    let decay = 0.5 * s * (1.0 + square) * stretch;
+    // Laplace transform of the size at 1/decay.
+    let kept =
+        if square < 1e-9 { exp(-s / decay) } else { pow(1.0 + s * square / decay, -1.0 / square) };
+    stretch * stretch * (s * s * square + 2.0 * busy * (s * decay - decay * decay * (1.0 - kept)))
 }
 
 /// Waiting time of first come, first served with exponential service that a share `p` of requests

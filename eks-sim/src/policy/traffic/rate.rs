@@ -267,6 +267,12 @@ impl RateProfile {
         Ok(self)
     }
 
+    /// The same without random bursts, as a forecast sees it.
+    #[must_use]
+    pub fn without_bursts(&self) -> Self {
+        Self { burst: None, ..self.clone() }
+    }
+
     /// The same with pieces of at most this length.
     ///
     /// # Errors

@@ -46,6 +46,8 @@ pub struct Flow {
     pub present_seconds: f64,
     /// Worker-seconds spent on requests.
     pub busy_seconds: f64,
+    /// Of `present_seconds`, those of requests that gave up after some time.
+    pub impatient_seconds: f64,
 }
 
 impl Flow {
@@ -58,12 +60,13 @@ impl Flow {
         self.timed_out += other.timed_out;
         self.present_seconds += other.present_seconds;
         self.busy_seconds += other.busy_seconds;
+        self.impatient_seconds += other.impatient_seconds;
     }
 
     /// Mean time in system of served requests by Little's law, in seconds.
     #[must_use]
     pub fn mean_latency(&self) -> Option<f64> {
-        (self.served > 0.0).then(|| self.present_seconds / self.served)
+        (self.served > 0.0).then(|| (self.present_seconds - self.impatient_seconds) / self.served)
     }
 
     /// Share of arrivals that were answered; 1 if none arrived.
@@ -73,6 +76,11 @@ impl Flow {
         if ended > 0.0 { self.served / ended } else { 1.0 }
     }
 }
+
+/// A share of impatient requests that leaves the others no more room worth mentioning.
+const FEW: f64 = 1e-4;
+/// Rounds in which their share settles.
+const ROUNDS: usize = 8;
 
 /// The fluid queue of one service.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +100,8 @@ pub struct SharingQueue {
     noise: f64,
     /// What follows from rate and capacity.
     steady: SteadyState,
+    /// Share of requests that give up under sharing because they take longer than the timeout.
+    impatient: f64,
 }
 
 impl SharingQueue {
@@ -110,6 +120,7 @@ impl SharingQueue {
             backlog: 0.0,
             noise: 0.0,
             steady,
+            impatient: 0.0,
         }
     }
 
@@ -157,6 +168,7 @@ impl SharingQueue {
         self.capacity = capacity;
         let limit = self.limit();
         self.steady = SteadyState::new(self.rate, capacity.rate, capacity.workers, limit);
+        self.impatient = self.impatience();
         // Whatever the model called it, these requests are waiting now.
         let waiting = self.waiting();
         if was_full && self.drift() > 0.0 && self.backlog >= limit {
@@ -242,22 +254,52 @@ impl SharingQueue {
         let noise = self.relax(seconds, moving);
         let arrived = self.rate * seconds;
         let lost = if moving { 0.0 } else { self.lost_share() * arrived };
+        let late = if moving { 0.0 } else { (self.impatient * arrived - lost).max(0.0) };
         // By conservation, so that no request is created or lost by rounding.
-        let served = (arrived - lost + waited - self.waiting()).max(0.0);
+        let late = late.min((arrived - lost + waited - self.waiting()).max(0.0));
+        let served = (arrived - lost - late + waited - self.waiting()).max(0.0);
         let mut flow = self.lost(lost);
         flow.seconds = seconds;
         flow.arrived = arrived;
         flow.served = served;
         flow.busy_seconds = served * self.service_time();
         let waiting = 0.5 * (before + self.backlog) * seconds + noise;
-        flow.present_seconds = waiting + flow.busy_seconds;
+        // Whoever gives up has been worked on for a while.
+        flow.present_seconds = waiting + flow.busy_seconds + late * self.service_time();
+        flow.timed_out += late;
+        flow.impatient_seconds = if late > 0.0 { late * self.timeout } else { 0.0 };
         flow
     }
 
     /// Share of arrivals that are lost at present.
     #[must_use]
     pub fn loss(&self) -> f64 {
-        if self.is_moving() { 0.0 } else { self.lost_share() }
+        if self.is_moving() { 0.0 } else { self.lost_share().max(self.impatient) }
+    }
+
+    /// Share of requests that take longer than the timeout under sharing, without overload. They
+    /// leave the others more room, so that the steady state is that of the rest.
+    fn impatience(&mut self) -> f64 {
+        let sharing = self.discipline == Discipline::ProcessorSharing;
+        if !sharing || self.timeout.is_infinite() || self.rate <= 0.0 || self.drift() >= 0.0 {
+            return 0.0;
+        }
+        let (limit, Capacity { workers, rate: capacity }) = (self.limit(), self.capacity);
+        let mut share = self.above_timeout(self.rate);
+        if share < FEW {
+            return share;
+        }
+        for _ in 0..ROUNDS {
+            share = 0.5 * (share + self.above_timeout(self.rate * (1.0 - share)));
+            let rest = self.rate * (1.0 - share);
+            self.steady = SteadyState::new(rest, capacity, workers, limit);
+        }
+        share
+    }
+
+    fn above_timeout(&self, rate: f64) -> f64 {
+        let delay = if rate > 0.0 { self.steady.queue / rate } else { 0.0 };
+        Latency::new(self.discipline, self.service(), 1.0, delay).above(self.timeout)
     }
 
     /// Share of arrivals lost while the backlog stands still.
@@ -324,7 +366,8 @@ impl SharingQueue {
         if self.backlog > 0.0 {
             self.capacity.rate
         } else {
-            (self.rate * (1.0 - self.steady.blocked)).min(self.capacity.rate)
+            let lost = self.steady.blocked.max(self.impatient);
+            (self.rate * (1.0 - lost)).min(self.capacity.rate)
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Layout {
     first: f64,
     /// Growth of bucket sizes; absent = equal sizes.
     ratio: Option<f64>,
+    /// Natural logarithm of the ratio.
+    log_ratio: f64,
     buckets: usize,
     epsilon: f64,
 }
@@ -27,13 +29,20 @@ impl Layout {
     /// Equal buckets of `size` up to `max`; a bucket below weight `epsilon` is empty.
     #[must_use]
     pub fn linear(max: f64, size: f64, epsilon: f64) -> Self {
-        Self { first: size, ratio: None, buckets: bucket_count((max / size).ceil()), epsilon }
+        Self {
+            first: size,
+            ratio: None,
+            log_ratio: 1.0,
+            buckets: bucket_count((max / size).ceil()),
+            epsilon,
+        }
     }
     /// Buckets that grow by `ratio` from `first` up to `max`.
     #[must_use]
     pub fn exponential(max: f64, first: f64, ratio: f64, epsilon: f64) -> Self {
-        let last = log(ratio, max * (ratio - 1.0) / first + 1.0).ceil();
-        Self { first, ratio: Some(ratio), buckets: bucket_count(last), epsilon }
+        let log_ratio = math::ln(ratio);
+        let last = (math::ln(max * (ratio - 1.0) / first + 1.0) / log_ratio).ceil();
+        Self { first, ratio: Some(ratio), log_ratio, buckets: bucket_count(last), epsilon }
     }
     /// The recommender's buckets for cpu in cores: 0.01 to 1000, each 5 % larger.
     #[must_use]
@@ -56,7 +65,7 @@ impl Layout {
         let at = match self.ratio {
             None => value / self.first,
             Some(_) if value < self.first => 0.0,
-            Some(ratio) => log(ratio, value * (ratio - 1.0) / self.first + 1.0),
+            Some(ratio) => math::ln(value * (ratio - 1.0) / self.first + 1.0) / self.log_ratio,
         };
         // The cast saturates, so negative and huge values end in the first and last bucket.
         (at as usize).min(self.buckets - 1)
@@ -77,15 +86,13 @@ fn bucket_count(last: f64) -> usize {
     (last.clamp(0.0, 1e6) as usize) + 1
 }
 
-fn log(base: f64, x: f64) -> f64 {
-    math::ln(x) / math::ln(base)
-}
-
 /// A distribution of weighted samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     layout: Layout,
     weights: Vec<f64>,
+    /// Where each bucket begins.
+    starts: Vec<f64>,
     total: f64,
     /// First non-empty bucket, the last one if all are empty.
     min: usize,
@@ -119,7 +126,8 @@ impl Histogram {
     #[must_use]
     pub fn new(layout: Layout) -> Self {
         let weights = vec![0.0; layout.buckets];
-        Self { layout, weights, total: 0.0, min: layout.buckets - 1, max: 0 }
+        let starts = (0..layout.buckets).map(|bucket| layout.start(bucket)).collect();
+        Self { layout, weights, starts, total: 0.0, min: layout.buckets - 1, max: 0 }
     }
     /// Adds a sample.
     pub fn add(&mut self, value: f64, weight: f64) {
@@ -178,7 +186,31 @@ impl Histogram {
             bucket += 1;
         }
         // The last bucket has no end.
-        self.layout.start((bucket + 1).min(self.layout.buckets - 1))
+        self.starts[(bucket + 1).min(self.layout.buckets - 1)]
+    }
+    /// Several percentiles in one walk over the buckets.
+    #[must_use]
+    pub fn percentiles<const N: usize>(&self, percentiles: [f64; N]) -> [f64; N] {
+        if self.is_empty() {
+            return [0.0; N];
+        }
+        let thresholds = percentiles.map(|p| p * self.total);
+        let mut found = [self.max.max(self.min); N];
+        let (mut sum, mut open) = (0.0, N);
+        let mut done = [false; N];
+        for bucket in self.min..self.max {
+            sum += self.weights[bucket];
+            for i in 0..N {
+                if !done[i] && sum >= thresholds[i] {
+                    (found[i], done[i]) = (bucket, true);
+                    open -= 1;
+                }
+            }
+            if open == 0 {
+                break;
+            }
+        }
+        found.map(|bucket| self.starts[(bucket + 1).min(self.layout.buckets - 1)])
     }
     /// Adds all samples of another histogram of the same layout.
     pub fn merge(&mut self, other: &Self) {
@@ -286,6 +318,11 @@ impl DecayingHistogram {
     pub fn percentile(&self, percentile: f64) -> f64 {
         self.histogram.percentile(percentile)
     }
+    /// See [`Histogram::percentiles`].
+    #[must_use]
+    pub fn percentiles<const N: usize>(&self, percentiles: [f64; N]) -> [f64; N] {
+        self.histogram.percentiles(percentiles)
+    }
     /// Adds all samples of another histogram of the same layout and half-life.
     pub fn merge(&mut self, other: &Self) {
         match (self.reference, other.reference) {
@@ -381,6 +418,16 @@ mod tests {
                 h.subtract(*value, *weight, SimTime::from_secs(*t));
             }
             prop_assert!(h.histogram().total_weight().abs() < 1e-6 * 2_f64.powi(100));
+        }
+
+        #[test]
+        fn one_walk_finds_what_several_find(
+            values in prop::collection::vec(0.0..900.0_f64, 0..40), p in 0.0..1.0_f64,
+        ) {
+            let mut h = Histogram::new(Layout::cpu());
+            values.iter().for_each(|v| h.add(*v, 0.1));
+            let wanted = [0.9, p, 0.5];
+            prop_assert_eq!(h.percentiles(wanted), wanted.map(|p| h.percentile(p)));
         }
 
         #[test]

@@ -198,9 +198,13 @@ impl Recommender {
             return None;
         }
         let sure = confidence(aggregate.lifespan(), aggregate.samples(), self.confidence_interval);
-        let read = |percentile: f64, widen: &dyn Fn(i64) -> i64| {
-            let cpu = amount(aggregate.cpu().percentile(percentile) * 1000.0);
-            let memory = amount(aggregate.memory().percentile(percentile));
+        let wanted =
+            [self.target_percentile, self.lower_bound_percentile, self.upper_bound_percentile];
+        let cpu = aggregate.cpu().percentiles(wanted);
+        let memory = aggregate.memory().percentiles(wanted);
+        let read = |which: usize, widen: &dyn Fn(i64) -> i64| {
+            let cpu = amount(cpu[which] * 1000.0);
+            let memory = amount(memory[which]);
             let finish = |base: i64, minimum: Option<i64>| {
                 let wide = widen(margin(base, self.margin_fraction));
                 raise_to(wide, minimum.unwrap_or(0), containers)
@@ -211,14 +215,16 @@ impl Recommender {
                 memory: policy.controls_memory.then(|| finish(memory, minimum.memory)),
             }
         };
-        let target = read(self.target_percentile, &|x| x);
-        let upper = |x| confidence_multiplier(x, 1.0, 1.0, sure);
-        let lower = |x| confidence_multiplier(x, 0.001, -2.0, sure);
+        let target = read(0, &|x| x);
+        // As `confidence_multiplier`, with the power taken once for both resources.
+        let (high, low) = (math::pow(1.0 + 1.0 / sure, 1.0), math::pow(1.0 + 0.001 / sure, -2.0));
+        let upper = |x| scale_amount(x, high);
+        let lower = |x| scale_amount(x, low);
         Some(self.finish(
             Recommendation {
                 target,
-                lower_bound: read(self.lower_bound_percentile, &lower),
-                upper_bound: read(self.upper_bound_percentile, &upper),
+                lower_bound: read(1, &lower),
+                upper_bound: read(2, &upper),
                 uncapped_target: target,
             },
             policy,

@@ -64,6 +64,19 @@ impl Branches {
             }
         }
     }
+    /// Addresses of interfaces that wait for their deletion, oldest first.
+    pub fn cooling(&self) -> impl Iterator<Item = u32> {
+        self.cooling.iter().map(|(_, address)| *address)
+    }
+    /// When the oldest of these may be deleted.
+    #[must_use]
+    pub fn next_due(&self, clocks: &CniClocks) -> Option<SimTime> {
+        self.cooling.front().map(|(released, _)| *released + clocks.branch_cooldown)
+    }
+    /// An interface that was counted could not be made.
+    pub const fn give_up(&mut self) {
+        self.in_use = self.in_use.saturating_sub(1);
+    }
     /// The pod with this address is gone.
     pub fn release(&mut self, address: u32, now: SimTime) {
         if let Some(left) = self.in_use.checked_sub(1) {

@@ -7,7 +7,7 @@ use core::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use super::address_space::{AddressSpace, Holding, Placement, usable_addresses};
+use super::address_space::usable_addresses;
 use super::pool::{NewEni, Pool, Range};
 use super::step::{Action, Failure, Node};
 use crate::units::SimTime;
@@ -37,6 +37,8 @@ pub struct SteadyState {
 pub struct Ask {
     /// A new interface, which needs an address of its own.
     pub new_eni: bool,
+    /// Else, which interface is filled: its place in the order of attachment.
+    pub eni: usize,
     /// Secondary addresses or prefixes.
     pub count: u32,
     /// Whether prefixes are asked for.
@@ -60,12 +62,13 @@ pub fn settle(
     while pool.is_too_low(node) {
         let mut action = pool.next_action(node, now);
         let grown = loop {
-            let (new_eni, count) = match action {
-                Action::FillEni { count, .. } => (false, count),
-                Action::AttachEni { count } => (true, count),
+            let place = |id| pool.enis().iter().position(|eni| eni.id() == id).unwrap_or(0);
+            let (new_eni, eni, count) = match action {
+                Action::FillEni { eni, count } => (false, place(eni), count),
+                Action::AttachEni { count } => (true, 0, count),
                 _ => break false,
             };
-            match ec2(Ask { new_eni, count, prefix }) {
+            match ec2(Ask { new_eni, eni, count, prefix }) {
                 Ok((own, ranges)) => {
                     break match action {
                         Action::FillEni { eni, .. } => {
@@ -91,8 +94,15 @@ pub fn settle(
 /// The state of a node after `pods` pods came one by one and the pool rested after each.
 #[must_use]
 pub fn steady_state(node: &Node<'_>, pods: u64) -> SteadyState {
+    let mut pool = Pool::new(node.config, NewEni::default(), SimTime::ZERO);
+    add_pods(&mut pool, node, pods, &mut endless());
+    state(&pool, node)
+}
+
+/// An EC2 that never refuses.
+pub(super) fn endless() -> impl FnMut(Ask) -> Result<Granted, Failure> {
     let mut next = 0u32;
-    let mut endless = |ask: Ask| {
+    move |ask: Ask| {
         let size = if ask.prefix { super::address_space::PREFIX_SIZE } else { 1 };
         let mut grant = || {
             let first = next;
@@ -100,14 +110,11 @@ pub fn steady_state(node: &Node<'_>, pods: u64) -> SteadyState {
             Range { first: first.into(), prefix: ask.prefix }
         };
         Ok((None, (0..ask.count).map(|_| grant()).collect()))
-    };
-    let mut pool = Pool::new(node.config, NewEni::default(), SimTime::ZERO);
-    add_pods(&mut pool, node, pods, &mut endless);
-    state(&pool, node)
+    }
 }
 
 /// Pods that got an address, out of `pods` that came one by one.
-fn add_pods(
+pub(super) fn add_pods(
     pool: &mut Pool,
     node: &Node<'_>,
     pods: u64,
@@ -170,93 +177,6 @@ pub fn subnet_fill(
         pods_on_full_nodes: full_nodes.saturating_mul(rest.assigned),
         addresses_left: left - full_nodes * rest.subnet_ips,
     })
-}
-
-/// What ends the filling of a subnet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub enum Limit {
-    /// No address is left for a node.
-    Addresses,
-    /// Free addresses are left, whole /28 blocks are not.
-    Blocks,
-    /// The number of nodes asked for.
-    Nodes,
-}
-
-/// Nodes launched into real subnets one after another, until no address is left for one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Launches {
-    /// Pods with addresses on each node, in launch order.
-    pub pods: Vec<u64>,
-    /// Nodes that serve all pods asked for and hold what they want to hold.
-    pub full_nodes: usize,
-    /// What kept the first node from being full.
-    pub limit: Limit,
-}
-
-/// Launches up to `nodes` nodes whose first interface is in `node_subnet` and whose further
-/// interfaces are in `pod_subnet` (under custom networking) or in the same subnet (`None`).
-pub fn launch_nodes(
-    node: &Node<'_>,
-    node_subnet: &mut AddressSpace,
-    mut pod_subnet: Option<&mut AddressSpace>,
-    placement: &mut Placement<'_>,
-    pods_per_node: u64,
-    nodes: usize,
-) -> Launches {
-    let mut launches = Launches { pods: Vec::new(), full_nodes: 0, limit: Limit::Nodes };
-    for _ in 0..nodes {
-        let mut own = Vec::new();
-        if node_subnet.take(Holding::NodePrimary, 1, placement, &mut own).is_err() {
-            if launches.limit == Limit::Nodes {
-                launches.limit = Limit::Addresses;
-            }
-            break;
-        }
-        let primary = NewEni {
-            primary_address: own.first().map_or(0, |a| u32::from(*a)),
-            ..NewEni::default()
-        };
-        let mut pool = Pool::new(node.config, primary, SimTime::ZERO);
-        let subnet = pod_subnet.as_deref_mut().unwrap_or(node_subnet);
-        let mut starved = false;
-        let mut ec2 = |ask: Ask| grant(subnet, placement, ask).inspect_err(|_| starved = true);
-        let served = add_pods(&mut pool, node, pods_per_node, &mut ec2);
-        launches.pods.push(served);
-        if served == pods_per_node && !starved {
-            launches.full_nodes += 1;
-        } else if starved && launches.limit == Limit::Nodes {
-            let blocks = node.config.prefix_delegation && subnet.free() > 0;
-            launches.limit = if blocks { Limit::Blocks } else { Limit::Addresses };
-        }
-    }
-    launches
-}
-
-/// EC2's all-or-nothing answer from one subnet.
-fn grant(
-    subnet: &mut AddressSpace,
-    placement: &mut Placement<'_>,
-    ask: Ask,
-) -> Result<Granted, Failure> {
-    let mut own = Vec::new();
-    if ask.new_eni {
-        let taken = subnet.take(Holding::EniPrimary, 1, placement, &mut own);
-        taken.map_err(|_| Failure::Shortage)?;
-    }
-    let mut firsts = Vec::new();
-    let taken = match ask.prefix {
-        true => subnet.take_blocks(ask.count, placement, &mut firsts),
-        false => subnet.take(Holding::Secondary, ask.count, placement, &mut firsts),
-    };
-    if taken.is_err() {
-        own.first().map(|address| subnet.release(*address));
-        return Err(Failure::Shortage);
-    }
-    let ranges = firsts.into_iter().map(|first| Range { first, prefix: ask.prefix }).collect();
-    Ok((own.first().copied(), ranges))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use super::super::address_space::tests::draws;
+use super::super::address_space::{AddressSpace, Placement};
 use super::super::config::{CniConfig, EniLimits};
+use super::super::launch::{Ground, Launcher, Limit, grow_together};
 use super::*;
 
 const M5_LARGE: EniLimits = EniLimits { enis: 3, ipv4_per_eni: 10 };
@@ -90,9 +92,37 @@ fn a_slash_24_of_m5_large() {
     assert_eq!(subnet_fill(&node, 24, 1, 1_000).unwrap().full_nodes, 0);
 }
 
+/// Pods of each node launched, nodes that are full, and what kept the first from being full.
+struct Launches {
+    pods: Vec<u64>,
+    full_nodes: usize,
+    limit: Limit,
+}
+
+fn launch_all(
+    node: &Node<'_>,
+    spaces: &mut [AddressSpace],
+    placement: &mut Placement<'_>,
+    pods: u64,
+) -> Launches {
+    let mut ground = Ground { spaces, placement };
+    let last = Box::new(|spaces: &[AddressSpace], _: usize| vec![spaces.len() - 1]);
+    let launcher = Launcher::new(*node, pods, last);
+    let mut launches = Launches { pods: Vec::new(), full_nodes: 0, limit: Limit::Addresses };
+    let mut limits = Vec::new();
+    while let Some(started) = launcher.start(0, &mut ground) {
+        let node = launcher.grow(started, &mut ground);
+        launches.pods.push(node.pods);
+        launches.full_nodes += usize::from(node.pods == pods && node.refused.is_none());
+        limits.extend(node.refused.map(|(_, limit)| limit));
+    }
+    launches.limit = limits.first().copied().unwrap_or(launches.limit);
+    launches
+}
+
 fn launch(config: &CniConfig, max_pods: i64, pods: u64, placement: &mut Placement<'_>) -> Launches {
-    let mut subnet = AddressSpace::new("10.0.0.0/24".parse().unwrap()).unwrap();
-    launch_nodes(&Node::new(config, M5_LARGE, max_pods), &mut subnet, None, placement, pods, 300)
+    let mut subnets = [AddressSpace::new("10.0.0.0/24".parse().unwrap()).unwrap()];
+    launch_all(&Node::new(config, M5_LARGE, max_pods), &mut subnets, placement, pods)
 }
 
 #[test]
@@ -110,7 +140,7 @@ fn blocks_bind_before_addresses() {
     assert_eq!((packed.full_nodes, packed.limit), (7, Limit::Blocks));
     let mut below = draws(3);
     let scattered = launch(&prefix, 110, 5, &mut Placement::Random(&mut below));
-    assert!((4..=7).contains(&scattered.full_nodes), "{scattered:?}");
+    assert!((4..=7).contains(&scattered.full_nodes), "{}", scattered.full_nodes);
     assert_eq!(scattered.limit, Limit::Blocks);
 }
 
@@ -118,11 +148,33 @@ fn blocks_bind_before_addresses() {
 fn custom_networking_moves_pods_to_their_own_subnet() {
     let custom = CniConfig { custom_networking: true, ..config(1, 0, 0, false) };
     let node = Node::new(&custom, M5_LARGE, 20);
-    let mut nodes = AddressSpace::new("10.0.0.0/28".parse().unwrap()).unwrap();
-    let mut pods = AddressSpace::new("100.64.0.0/24".parse().unwrap()).unwrap();
-    let mut place = Placement::Sequential;
-    let launches = launch_nodes(&node, &mut nodes, Some(&mut pods), &mut place, 18, 50);
-    assert_eq!(nodes.free(), 0);
+    let mut spaces = ["10.0.0.0/28", "100.64.0.0/24"]
+        .map(|range| AddressSpace::new(range.parse().unwrap()).unwrap());
+    let launches = launch_all(&node, &mut spaces, &mut Placement::Sequential, 18);
+    assert_eq!(spaces[0].free(), 0);
     assert_eq!(launches.pods.len(), 11);
-    assert_eq!((launches.full_nodes, pods.free()), (11, 251 - 11 * 20));
+    assert_eq!((launches.full_nodes, spaces[1].free()), (11, 251 - 11 * 20));
+}
+
+#[test]
+fn nodes_that_grow_side_by_side_share_the_last_addresses() {
+    // Nine nodes with ten pods in a /24: one after another the ninth serves nine, side by side
+    // each gets its second interface before anybody asks for a third.
+    let defaults = config(1, 0, 0, false);
+    let mut spaces = [AddressSpace::new("10.0.0.0/24".parse().unwrap()).unwrap()];
+    let mut ground = Ground { spaces: &mut spaces, placement: &mut Placement::Sequential };
+    let launcher =
+        Launcher::new(Node::new(&defaults, M5_LARGE, 29), 10, Box::new(|_, own| vec![own]));
+    let started = (0..9).map(|_| (&launcher, launcher.start(0, &mut ground).unwrap())).collect();
+    let grown = grow_together(started, &mut ground);
+    assert!(grown.iter().all(|node| node.pods == 10));
+    assert_eq!(grown.iter().filter(|node| node.refused.is_some()).count(), 2);
+    assert_eq!(spaces[0].free(), 1);
+}
+
+#[test]
+fn ipv6_costs_an_address_a_node() {
+    let ipv6 = CniConfig { ipv6: true, prefix_delegation: true, ..CniConfig::default() };
+    let launches = launch(&ipv6, 110, 80, &mut Placement::Sequential);
+    assert_eq!((launches.full_nodes, launches.pods[0]), (251, 80));
 }

@@ -24,6 +24,8 @@ pub struct ConsumerRules {
     pub alb_subnet_free: u32,
     /// Longest prefix of a subnet of an application load balancer (27).
     pub alb_longest_prefix: u8,
+    /// Addresses that an application load balancer grows to at most (100, memory).
+    pub alb_addresses: u32,
 }
 
 impl Default for ConsumerRules {
@@ -35,6 +37,7 @@ impl Default for ConsumerRules {
             alb_zones: 2,
             alb_subnet_free: 8,
             alb_longest_prefix: 27,
+            alb_addresses: 100,
         }
     }
 }
@@ -46,6 +49,8 @@ pub enum LoadBalancer {
     Application,
     /// Network: one address per zone.
     Network,
+    /// Classic: like an application load balancer, in one zone or more.
+    Classic,
 }
 
 /// Why a load balancer or a cluster cannot use its subnets.
@@ -116,6 +121,7 @@ pub fn load_balancer_fits(
         LoadBalancer::Application => {
             (rules.alb_zones, rules.alb_subnet_free, rules.alb_longest_prefix)
         }
+        LoadBalancer::Classic => (1, rules.alb_subnet_free, rules.alb_longest_prefix),
         LoadBalancer::Network => (1, 1, 32),
     };
     if (subnets.len() as u32) < zones {

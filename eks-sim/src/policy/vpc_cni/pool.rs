@@ -242,6 +242,24 @@ impl Pool {
         self.places.get(&pod).map(|place| place.address())
     }
 
+    /// The daemon starts anew: it knows of no shortage.
+    pub const fn forget_shortage(&mut self) {
+        self.last_shortage = None;
+    }
+
+    /// When EC2 last had no addresses for it.
+    #[must_use]
+    pub const fn last_shortage(&self) -> Option<SimTime> {
+        self.last_shortage
+    }
+
+    /// The subnet of the interface that serves `pod`; `None` under IPv6.
+    #[must_use]
+    pub fn subnet_of(&self, pod: u64) -> Option<u32> {
+        let place = self.places.get(&pod)?;
+        self.eni(place.eni).map(|eni| eni.facts.subnet)
+    }
+
     /// When addresses or prefixes were last given back.
     #[must_use]
     pub const fn last_shrink(&self) -> Option<SimTime> {

@@ -108,6 +108,32 @@ impl Pool {
         too_low(node.config, &stats, i64::from(addresses), node.max_pods)
     }
 
+    /// Whether a pass, now or later, could do anything as long as no pod comes or goes: the pool
+    /// is too low or too high, or an interface may be one too many. Cooldowns, ages and back-offs
+    /// only put off what this announces.
+    #[must_use]
+    pub fn may_act(&self, node: &Node<'_>) -> bool {
+        if self.is_ipv6() {
+            return false;
+        }
+        let config = node.config;
+        let stats = self.stats(config.prefix_delegation);
+        let addresses = i64::from(config.addresses_per_eni(node.limits));
+        if too_low(config, &stats, addresses, node.max_pods) || surplus(config, &stats) > 0 {
+            return true;
+        }
+        let excluded = |eni: &Eni| eni.facts().excluded && eni.unused().next().is_some();
+        let spare = |eni: &Eni| !eni.is_primary() && !eni.facts().trunk && eni.pods() == 0;
+        self.enis().iter().any(excluded)
+            || self.enis().len() > 1
+                && should_remove_extra_enis(
+                    config,
+                    stats.available(),
+                    addresses,
+                    self.enis().iter().any(spare),
+                )
+    }
+
     /// Whether growth is refused at `now` because EC2 had no addresses a short while ago.
     #[must_use]
     pub fn backs_off(&self, config: &CniConfig, now: SimTime) -> bool {

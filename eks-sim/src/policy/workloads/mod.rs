@@ -30,7 +30,7 @@ pub use limits::{
 pub use pdb::{Budget, BudgetStatus, Eviction, EvictionPod, evict};
 pub use pod_security::{PodSecurityLevel, pod_security_violations};
 pub use pod_security_text::pod_security_refusal;
-pub use quota::{QuotaError, QuotaPod, quota_admits, quota_release, quota_usage};
+pub use quota::{QuotaError, QuotaPod, quota_admits, quota_charge, quota_release, quota_usage};
 pub use replica_set::{
     BURST_REPLICAS, ScaleDownPod, scale_down_order, slow_start_batches, sync_diff,
 };

@@ -162,6 +162,24 @@ pub fn quota_release(
     }
 }
 
+/// Adds what a pod holds, without a check.
+pub fn quota_charge(
+    pod: &QuotaPod<'_>,
+    hard: &ResourceList,
+    scopes: &[String],
+    used: &mut ResourceList,
+) {
+    if !matches_scopes(pod, scopes) {
+        return;
+    }
+    let usage = quota_usage(pod.spec);
+    for resource in hard.keys() {
+        if let Some(amount) = usage.get(resource) {
+            *used.entry(resource.clone()).or_default() += *amount;
+        }
+    }
+}
+
 /// Each container must state each tracked compute resource.
 fn must_specify(pod: &PodSpec, hard: &ResourceList) -> Result<(), QuotaError> {
     let mut missing = Vec::new();

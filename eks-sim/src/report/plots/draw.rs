@@ -50,14 +50,25 @@ pub(super) struct Line<'a> {
     pub parts: Vec<&'a Band>,
     /// Without bands.
     pub bare: bool,
+    /// A series that the mean is drawn without.
+    pub less: Option<&'a Band>,
+    /// How light a layer of what is not in use is, instead of a colour.
+    pub grey: Option<u8>,
 }
 
 impl<'a> Line<'a> {
     pub fn new(label: impl Into<String>, parts: Vec<&'a Band>) -> Self {
-        Self { label: label.into(), parts, bare: false }
+        Self { label: label.into(), parts, bare: false, less: None, grey: None }
+    }
+    fn color(&self, index: usize) -> RGBColor {
+        self.grey.map_or_else(|| color(index), |grey| RGBColor(grey, grey, grey))
     }
     fn mean(&self) -> Vec<f64> {
-        self.sum(|band| &band.mean)
+        let mut mean = self.sum(|band| &band.mean);
+        if let Some(less) = self.less {
+            mean.iter_mut().zip(&less.mean).for_each(|(all, part)| *all -= part);
+        }
+        mean
     }
     /// The quantile of a single series; of several, the sum of means.
     fn quantile(&self, index: usize) -> Vec<f64> {
@@ -82,6 +93,8 @@ pub(super) struct Panel<'a> {
     pub lines: Vec<Line<'a>>,
     /// A second, lower chart under the first: unit and line.
     pub below: Option<(&'static str, Line<'a>)>,
+    /// The name of the sum of a stack, drawn as a line on top of it.
+    pub total: Option<&'static str>,
 }
 
 impl<'a> Panel<'a> {
@@ -91,7 +104,7 @@ impl<'a> Panel<'a> {
         shape: Shape,
         lines: Vec<Line<'a>>,
     ) -> Self {
-        Self { title: title.into(), unit, shape, lines, below: None }
+        Self { title: title.into(), unit, shape, lines, below: None, total: None }
     }
 }
 
@@ -210,9 +223,10 @@ fn legend(
     const SIZE: i32 = 12;
     let (mut x, mut y) = (14, top);
     let load = panel.below.iter().map(|(_, line)| (line, LOAD));
-    let lines = panel.lines.iter().enumerate().map(|(i, line)| (line, color(i)));
-    for (line, color) in lines.chain(load) {
-        let label = shortened(&line.label, 40);
+    let lines = panel.lines.iter().enumerate().map(|(i, line)| (line, line.color(i)));
+    let named = lines.chain(load).map(|(line, color)| (line.label.as_str(), color));
+    for (label, color) in named.chain(panel.total.map(|label| (label, INK))) {
+        let label = shortened(label, 40);
         let needed = 18 + text_width(&label, SIZE) + 14;
         if x > 14 && x + needed > width - 8 {
             (x, y) = (14, y + SIZE + 6);
@@ -258,9 +272,13 @@ fn draw_chart(area: &Area<'_>, panel: &Panel<'_>, frame: &Frame) -> Drawn {
     match panel.shape {
         Shape::Stack => {
             let alone = panel.title.is_empty();
-            for (i, (lower, upper)) in stacked(&panel.lines).iter().enumerate() {
-                let fill = if alone { LOAD } else { color(i) };
+            let layers = stacked(&panel.lines);
+            for ((i, line), (lower, upper)) in panel.lines.iter().enumerate().zip(&layers) {
+                let fill = if alone { LOAD } else { line.color(i) };
                 area.draw(&frame.ring(lower, upper, fill.mix(0.82).filled()))?;
+            }
+            if let (Some(_), Some((_, sum))) = (panel.total, layers.last()) {
+                area.draw(&frame.path(sum, INK))?;
             }
         }
         Shape::Bands => {

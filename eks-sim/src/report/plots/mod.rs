@@ -12,6 +12,8 @@ use draw::{Figure, Line, Panel, Shape};
 
 /// Lines in one panel at most.
 const LINES: usize = 7;
+/// Subnets in the small multiples at most.
+const SUBNETS: usize = 6;
 /// Workloads in the small multiples at most.
 const WORKLOADS: usize = 12;
 
@@ -20,7 +22,8 @@ type Builder = for<'a> fn(&'a Study) -> Figure<'a>;
 /// All plots for which the study has series, by file name without ending.
 #[must_use]
 pub fn all(study: &Study) -> Vec<(&'static str, String)> {
-    let builders: [(&str, Builder); 7] = [
+    let builders: [(&str, Builder); 8] = [
+        ("address-uses", address_uses),
         ("addresses", addresses),
         ("capacity", capacity),
         ("cost", cost),
@@ -96,6 +99,59 @@ fn addresses(study: &Study) -> Figure<'_> {
     };
     let panel = Panel::new("Free addresses by subnet", "addresses", Shape::Bands, lines);
     Figure::one(panel, &remark)
+}
+
+/// What each subnet's addresses are used for, stacked up to its usable ones, for the subnets that
+/// come closest to their end.
+fn address_uses(study: &Study) -> Figure<'_> {
+    const USES: [(&str, &str); 7] = [
+        (series::ADDRESSES_ASSIGNED, "assigned to pods"),
+        (series::ADDRESSES_WARM, "warm"),
+        (series::ADDRESSES_COOLING, "in cooldown"),
+        (series::ADDRESSES_NODES, "nodes, interfaces"),
+        (series::ADDRESSES_OTHER, "other"),
+        (series::ADDRESSES_FRAGMENTED, "free, in broken /28"),
+        (series::ADDRESSES_FREE, "free"),
+    ];
+    let mut subnets = named(study, series::ADDRESSES_FREE);
+    let all = subnets.len();
+    let fewest = |band: &Band| band.mean.iter().copied().fold(f64::MAX, f64::min);
+    subnets.sort_by(|a, b| fewest(a).total_cmp(&fewest(b)));
+    subnets.truncate(SUBNETS);
+    // Shown in the order of the scenario.
+    let place = |band: &Band| study.bands.iter().position(|b| core::ptr::eq(b, band));
+    subnets.sort_by_key(|band| place(band));
+    let panel = |subnet: &&'_ Band| {
+        let of =
+            |name: &str| study.bands.iter().find(|b| b.name == name && b.object == subnet.object);
+        let lines = USES.iter().filter_map(|(name, label)| {
+            let line = Line::new(*label, vec![of(name)?]);
+            // What is free in broken blocks is a part of what is free.
+            let part = (*name == series::ADDRESSES_FREE).then(|| of(series::ADDRESSES_FRAGMENTED));
+            let grey = match *name {
+                series::ADDRESSES_OTHER => Some(120),
+                series::ADDRESSES_FRAGMENTED => Some(205),
+                series::ADDRESSES_FREE => Some(242),
+                _ => None,
+            };
+            Some(Line { less: part.flatten(), grey, ..line })
+        });
+        let title = format!("Addresses of subnet {}", subnet.object);
+        Panel {
+            total: Some("usable"),
+            ..Panel::new(title, "addresses", Shape::Stack, lines.collect())
+        }
+    };
+    let panels: Vec<_> = subnets.iter().map(panel).collect();
+    let (shown, columns) = (panels.len(), if panels.len() > 1 { 2 } else { 1 });
+    let remark = if all > shown {
+        format!(
+            "mean over replications; the {shown} of {all} subnets with the fewest free addresses"
+        )
+    } else {
+        "mean over replications".to_owned()
+    };
+    Figure { panels, columns, height: 340, remark }
 }
 
 fn cost(study: &Study) -> Figure<'_> {
@@ -211,7 +267,10 @@ mod tests {
     fn every_plot_is_drawn_with_title_unit_and_legend() {
         let plots = all(&study(&Fake::default()));
         let names: Vec<_> = plots.iter().map(|p| p.0).collect();
-        assert_eq!(names, ["addresses", "capacity", "cost", "nodes", "pods", "workloads"]);
+        assert_eq!(
+            names,
+            ["address-uses", "addresses", "capacity", "cost", "nodes", "pods", "workloads"]
+        );
         if let Some(folder) = std::env::var_os("EKS_SIM_PLOTS") {
             for (name, svg) in &plots {
                 std::fs::write(std::path::Path::new(&folder).join(format!("{name}.svg")), svg)
@@ -223,7 +282,7 @@ mod tests {
             assert!(svg.contains("time (h)"), "{name}");
             assert!(!svg.contains("NaN"), "{name}");
         }
-        assert!(plots[2].1.contains("EC2 on-demand") && plots[2].1.contains("USD/h"));
+        assert!(plots[3].1.contains("EC2 on-demand") && plots[3].1.contains("USD/h"));
     }
 
     #[test]

@@ -72,12 +72,17 @@ struct Shape<'a> {
     labels: BTreeMap<String, String>,
 }
 
+/// Whether nodes of the group may live in the subnet.
+fn may_hold_nodes(group: &NodeGroupSpec, subnet: &SubnetSpec) -> bool {
+    match group.subnets.is_empty() {
+        true => subnet.role == "nodes",
+        false => group.subnets.contains(&subnet.name),
+    }
+}
+
 fn shapes_of<'a>(group: &NodeGroupSpec, subnets: &[SubnetSpec], region: &str) -> Vec<Shape<'a>> {
-    let mut zones: Vec<String> = subnets
-        .iter()
-        .filter(|s| group.subnets.is_empty() || group.subnets.contains(&s.name))
-        .map(|s| s.zone.clone())
-        .collect();
+    let mut zones: Vec<String> =
+        subnets.iter().filter(|s| may_hold_nodes(group, s)).map(|s| s.zone.clone()).collect();
     if zones.is_empty() {
         zones = ["a", "b", "c"].iter().map(|z| format!("{region}{z}")).collect();
     }
@@ -213,19 +218,20 @@ fn subnets(input: &Input<'_>, reporter: &mut Reporter<'_>) {
     if network.subnets.is_empty() {
         return;
     }
+    // Where pods live in other subnets or have IPv6 addresses, a node takes one address.
+    let cni = &network.cni;
+    let elsewhere =
+        cni.aws_vpc_k8s_cni_custom_network_cfg || network.ip_family == "ipv6" || !cni.enabled;
     let mut wanted: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
     for group in &cluster.node_groups {
-        let own: Vec<&SubnetSpec> = network
-            .subnets
-            .iter()
-            .filter(|s| group.subnets.is_empty() || group.subnets.contains(&s.name))
-            .collect();
+        let own: Vec<&SubnetSpec> =
+            network.subnets.iter().filter(|s| may_hold_nodes(group, s)).collect();
         let each = u64::from(group.max_size).div_ceil(own.len().max(1) as u64);
         let per_node = group
             .instance_types
             .iter()
             .filter_map(|t| Catalog::embedded().get(t)?.interfaces.as_ref())
-            .map(|i| held(i, &network.cni))
+            .map(|i| if elsewhere { 1 } else { held(i, &network.cni) })
             .max()
             .unwrap_or(1);
         for subnet in own {

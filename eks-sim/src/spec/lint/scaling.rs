@@ -1,9 +1,10 @@
 //! Autoscalers of pods: metrics without requests, two masters for one number.
 
 use super::Input;
-use crate::k8s::{HorizontalPodAutoscaler, VerticalPodAutoscaler};
+use crate::k8s::{HorizontalPodAutoscaler, ScaledObject, VerticalPodAutoscaler};
 use crate::spec::codes;
 use crate::spec::diagnostic::Reporter;
+use crate::spec::manifest::triggers::{self, ResourceTarget, Trigger};
 use crate::spec::manifest::{Sourced, TemplateRef};
 use std::collections::BTreeMap;
 
@@ -37,10 +38,37 @@ pub(super) fn check(input: &Input<'_>, reporter: &mut Reporter<'_>) {
             );
         }
     }
+    for object in &input.manifests.scaled_objects {
+        let target = &object.object.spec.scale_target_ref;
+        let namespace = object.object.metadata.namespace_or_default();
+        let key = (namespace, target.kind.as_str(), target.name.as_str());
+        if let Some(first) = scaled.insert(key, object.span) {
+            let message = format!(
+                "a ScaledObject and another autoscaler scale {} `{}`; they will fight",
+                target.kind, target.name
+            );
+            let texts = (message, "put the other one's metrics into the ScaledObject's triggers");
+            let other = ("the other one", first);
+            reporter.warning_with(codes::TWO_SCALERS, object.span, texts, other);
+        }
+    }
     for vpa in &input.manifests.vpas {
         with_hpa(vpa, input, reporter);
     }
 }
+
+/// Resources whose utilisation a ScaledObject reads.
+fn triggered(object: &ScaledObject) -> impl Iterator<Item = &'static str> + '_ {
+    object.spec.triggers.iter().filter_map(|t| match triggers::read(t) {
+        Ok(Trigger::Resource { resource, target: ResourceTarget::Utilization(_), .. }) => {
+            Some(resource)
+        }
+        _ => None,
+    })
+}
+
+const FIGHT_HELP: &str =
+    "set the VPA's `updateMode: \"Off\"`, or its `controlledResources` to the other resource";
 
 /// Resources whose utilisation an HPA reads.
 fn utilised(hpa: &HorizontalPodAutoscaler) -> Vec<(&str, Option<&str>)> {
@@ -89,6 +117,20 @@ fn with_hpa(vpa: &Sourced<VerticalPodAutoscaler>, input: &Input<'_>, reporter: &
         })
     };
     let namespace = vpa.object.metadata.namespace_or_default();
+    for object in &input.manifests.scaled_objects {
+        let other = &object.object.spec.scale_target_ref;
+        let same = object.object.metadata.namespace_or_default() == namespace
+            && (&*other.kind, &*other.name) == (&*target.kind, &*target.name);
+        let Some(resource) = triggered(&object.object).find(|r| same && controls(r)) else {
+            continue;
+        };
+        let message = format!(
+            "the VPA `{}` and the ScaledObject `{}` both act on {resource} of {} `{}`",
+            vpa.object.metadata.name, object.object.metadata.name, target.kind, target.name
+        );
+        let other = ("the ScaledObject", object.span);
+        reporter.warning_with(codes::HPA_AND_VPA, vpa.span, (message, FIGHT_HELP), other);
+    }
     for hpa in &input.manifests.hpas {
         let other = &hpa.object.spec.scale_target_ref;
         let same = hpa.object.metadata.namespace_or_default() == namespace
@@ -102,7 +144,7 @@ fn with_hpa(vpa: &Sourced<VerticalPodAutoscaler>, input: &Input<'_>, reporter: &
             "the VPA `{}` and the HPA `{}` both act on {resource} of {} `{}`",
             vpa.object.metadata.name, hpa.object.metadata.name, target.kind, target.name
         );
-        let help = "set the VPA's `updateMode: \"Off\"`, or its `controlledResources` to the other resource";
-        reporter.warning_with(codes::HPA_AND_VPA, vpa.span, (message, help), ("the HPA", hpa.span));
+        let other = ("the HPA", hpa.span);
+        reporter.warning_with(codes::HPA_AND_VPA, vpa.span, (message, FIGHT_HELP), other);
     }
 }

@@ -4,11 +4,13 @@
 
 mod autoscaling;
 mod names;
+mod network;
 mod pod;
 mod workload;
 
-pub(super) use autoscaling::{hpa, node_pool, pdb, vpa};
+pub(super) use autoscaling::{hpa, node_pool, pdb, scaled_object, vpa};
 pub(super) use names::{dns_label, dns_subdomain};
+pub(super) use network::{eni_config, security_group_policy};
 pub(super) use pod::{limit_range, pod, pvc, quota};
 pub(super) use workload::{
     cron_job, daemon_set, deployment, job, replica_set, service, stateful_set,
@@ -152,7 +154,7 @@ macro_rules! has_meta {
         }
     )*};
 }
-has_meta!(PersistentVolume Node Ec2NodeClass);
+has_meta!(PersistentVolume Node Ec2NodeClass NodeClass Ingress);
 
 pub(super) fn namespace(object: &k8s::Namespace, c: &mut Checker<'_, '_, '_>) {
     c.meta(&object.metadata);
@@ -174,6 +176,52 @@ pub(super) fn priority_class(object: &k8s::PriorityClass, c: &mut Checker<'_, '_
         object.preemption_policy.as_deref(),
         &["PreemptLowerPriority", "Never"],
     );
+}
+
+pub(super) fn admission_policy(
+    object: &k8s::ValidatingAdmissionPolicy,
+    c: &mut Checker<'_, '_, '_>,
+) {
+    c.meta(&object.metadata);
+    let spec = &object.spec;
+    c.one_of("spec.failurePolicy", spec.failure_policy.as_deref(), &["Fail", "Ignore"]);
+    if spec.match_constraints.as_ref().is_none_or(|m| m.resource_rules.is_empty()) {
+        c.error(
+            codes::MISSING_FIELD,
+            "spec.matchConstraints",
+            "the policy names no resources",
+            "add `matchConstraints: {resourceRules: [{apiGroups: [apps], apiVersions: [v1], \
+             operations: [CREATE], resources: [deployments]}]}`",
+        );
+    }
+    for (i, validation) in spec.validations.iter().enumerate() {
+        if validation.expression.trim().is_empty() {
+            let path = format!("spec.validations.{i}.expression");
+            let help = "write for example `has(object.metadata.labels)`";
+            c.error(codes::MISSING_FIELD, &path, "the rule has no expression", help);
+        }
+    }
+}
+
+pub(super) fn admission_binding(
+    object: &k8s::ValidatingAdmissionPolicyBinding,
+    c: &mut Checker<'_, '_, '_>,
+) {
+    c.meta(&object.metadata);
+    let spec = &object.spec;
+    if spec.policy_name.is_empty() {
+        let help = "add `policyName:` with the name of a ValidatingAdmissionPolicy";
+        c.error(codes::MISSING_FIELD, "spec.policyName", "the binding names no policy", help);
+    }
+    if spec.validation_actions.is_empty() {
+        let help = "add `validationActions: [Deny]`";
+        let message = "the binding says not what follows from a failed rule";
+        c.error(codes::MISSING_FIELD, "spec.validationActions", message, help);
+    }
+    for (i, action) in spec.validation_actions.iter().enumerate() {
+        let path = format!("spec.validationActions.{i}");
+        c.one_of(path, Some(action), &["Deny", "Warn", "Audit"]);
+    }
 }
 
 pub(super) fn storage_class(object: &k8s::StorageClass, c: &mut Checker<'_, '_, '_>) {

@@ -380,6 +380,11 @@ impl Collector {
             "VerticalPodAutoscaler" => {
                 self.add(node, job, r, c::vpa, |_| {}, |m: &mut M| &mut m.vpas)
             }
+            "ScaledObject" => {
+                self.add(node, job, r, c::scaled_object, d::default_scaled_object, |m: &mut M| {
+                    &mut m.scaled_objects
+                })
+            }
             "PodDisruptionBudget" => {
                 self.add(node, job, r, c::pdb, |_| {}, |m: &mut M| &mut m.pdbs)
             }
@@ -407,6 +412,22 @@ impl Collector {
             "StorageClass" => {
                 self.add(node, job, r, c::storage_class, |_| {}, |m: &mut M| &mut m.storage_classes)
             }
+            "ValidatingAdmissionPolicy" => self.add(
+                node,
+                job,
+                r,
+                c::admission_policy,
+                |_| {},
+                |m: &mut M| &mut m.admission_policies,
+            ),
+            "ValidatingAdmissionPolicyBinding" => self.add(
+                node,
+                job,
+                r,
+                c::admission_binding,
+                |_| {},
+                |m: &mut M| &mut m.admission_bindings,
+            ),
             "Node" => self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.nodes),
             "NodePool" => {
                 self.add(node, job, r, c::node_pool, d::default_node_pool, |m: &mut M| {
@@ -415,6 +436,21 @@ impl Collector {
             }
             "EC2NodeClass" => {
                 self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.ec2_node_classes)
+            }
+            "ENIConfig" => {
+                self.add(node, job, r, c::eni_config, |_| {}, |m: &mut M| &mut m.eni_configs)
+            }
+            "SecurityGroupPolicy" => self.add(
+                node,
+                job,
+                r,
+                c::security_group_policy,
+                |_| {},
+                |m: &mut M| &mut m.security_group_policies,
+            ),
+            "Ingress" => self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.ingresses),
+            "NodeClass" => {
+                self.add(node, job, r, c::any, |_| {}, |m: &mut M| &mut m.auto_node_classes)
             }
             "KubeSchedulerConfiguration" => {
                 self.add(

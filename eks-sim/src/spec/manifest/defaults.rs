@@ -169,6 +169,14 @@ pub fn default_service(object: &mut Service) {
     }
 }
 
+/// KEDA's default: the target is a Deployment.
+pub fn default_scaled_object(o: &mut crate::k8s::ScaledObject) {
+    let target = &mut o.spec.scale_target_ref;
+    if target.kind.is_empty() {
+        target.kind = "Deployment".to_owned();
+    }
+}
+
 /// Completes an HPA and turns a v1 target into a v2 metric (80 % of CPU if it has none).
 pub fn default_hpa(object: &mut HorizontalPodAutoscaler) {
     let spec = &mut object.spec;

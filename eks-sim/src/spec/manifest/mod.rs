@@ -14,11 +14,13 @@ mod cross;
 mod defaults;
 mod modern;
 mod template;
+pub mod triggers;
 
 pub use collect::{load_manifests, load_text};
 pub use defaults::{
     default_container, default_cron_job, default_daemon_set, default_deployment, default_hpa,
-    default_job, default_pod_spec, default_replica_set, default_service, default_stateful_set,
+    default_job, default_pod_spec, default_replica_set, default_scaled_object, default_service,
+    default_stateful_set,
 };
 
 use super::source::SourceSpan;
@@ -63,6 +65,7 @@ pub const MARKED: &[&str] = &[
     "spec.scaleTargetRef",
     "spec.targetRef",
     "spec.metrics",
+    "spec.triggers",
     "spec.minAvailable",
     "spec.maxUnavailable",
     "spec.schedule",
@@ -74,6 +77,17 @@ pub const MARKED: &[&str] = &[
     "spec.template.spec.priorityClassName",
     "spec.storageClassName",
     "spec.template.spec.nodeClassRef",
+    "spec.subnet",
+    "spec.template.spec.requirements.0",
+    "spec.template.spec.requirements.1",
+    "spec.template.spec.requirements.2",
+    "spec.template.spec.requirements.3",
+    "spec.template.spec.requirements.4",
+    "spec.template.spec.requirements.5",
+    "spec.template.spec.requirements.6",
+    "spec.template.spec.requirements.7",
+    "spec.template.spec.requirements.8",
+    "spec.template.spec.requirements.9",
 ];
 
 /// A document that is read but has no typed form: its kind is not simulated.
@@ -112,6 +126,8 @@ pub struct Manifests {
     pub hpas: Vec<Sourced<k8s::HorizontalPodAutoscaler>>,
     /// VerticalPodAutoscalers.
     pub vpas: Vec<Sourced<k8s::VerticalPodAutoscaler>>,
+    /// KEDA's ScaledObjects.
+    pub scaled_objects: Vec<Sourced<k8s::ScaledObject>>,
     /// PodDisruptionBudgets.
     pub pdbs: Vec<Sourced<k8s::PodDisruptionBudget>>,
     /// PriorityClasses.
@@ -128,12 +144,24 @@ pub struct Manifests {
     pub pvs: Vec<Sourced<k8s::PersistentVolume>>,
     /// StorageClasses.
     pub storage_classes: Vec<Sourced<k8s::StorageClass>>,
+    /// ValidatingAdmissionPolicies.
+    pub admission_policies: Vec<Sourced<k8s::ValidatingAdmissionPolicy>>,
+    /// Their bindings.
+    pub admission_bindings: Vec<Sourced<k8s::ValidatingAdmissionPolicyBinding>>,
     /// Nodes, from dumps.
     pub nodes: Vec<Sourced<k8s::Node>>,
     /// Karpenter NodePools.
     pub node_pools: Vec<Sourced<k8s::NodePool>>,
     /// Karpenter EC2NodeClasses.
     pub ec2_node_classes: Vec<Sourced<k8s::Ec2NodeClass>>,
+    /// ENIConfigs of the VPC CNI.
+    pub eni_configs: Vec<Sourced<k8s::EniConfig>>,
+    /// SecurityGroupPolicies: pods with branch interfaces.
+    pub security_group_policies: Vec<Sourced<k8s::SecurityGroupPolicy>>,
+    /// Ingresses.
+    pub ingresses: Vec<Sourced<k8s::Ingress>>,
+    /// NodeClasses of EKS Auto Mode.
+    pub auto_node_classes: Vec<Sourced<k8s::NodeClass>>,
     /// KubeSchedulerConfiguration documents, as they are.
     pub scheduler_configurations: Vec<Sourced<serde_json::Value>>,
     /// Everything else.
@@ -174,9 +202,12 @@ impl Manifests {
         let mut count = self.deployments.len() + self.replica_sets.len() + self.stateful_sets.len();
         count += self.daemon_sets.len() + self.jobs.len() + self.cron_jobs.len() + self.pods.len();
         count += self.scheduler_configurations.len();
+        count += self.admission_policies.len() + self.admission_bindings.len();
         count += self.services.len() + self.hpas.len() + self.vpas.len() + self.pdbs.len();
+        count += self.scaled_objects.len();
         count += self.priority_classes.len() + self.namespaces.len() + self.resource_quotas.len();
         count += self.limit_ranges.len() + self.pvcs.len() + self.pvs.len() + self.nodes.len();
+        count += self.auto_node_classes.len();
         count + self.storage_classes.len() + self.node_pools.len() + self.ec2_node_classes.len()
     }
     /// Whether there is no typed object.

@@ -1,6 +1,8 @@
-//! The cluster: control plane, network, node groups, autoscaler, add-ons.
+//! The cluster: control plane, node groups, autoscaler, add-ons.
 
-use super::{ClusterAutoscalerSpec, FargateProfileSpec, HybridNodesSpec, NodeGroupSpec};
+use super::{
+    ClusterAutoscalerSpec, FargateProfileSpec, HybridNodesSpec, NetworkSpec, NodeGroupSpec,
+};
 use crate::units::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,84 +80,6 @@ impl Default for ControlPlaneSpec {
             etcd_members: 3,
             replace_members: true,
             extended_support: None,
-        }
-    }
-}
-
-/// VPC, subnets and CNI.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct NetworkSpec {
-    /// Address block of the VPC (default `10.0.0.0/16`).
-    pub vpc_cidr: String,
-    /// Further blocks.
-    pub secondary_cidrs: Vec<String>,
-    /// Subnets of nodes (default: a /20 in each of three zones).
-    pub subnets: Vec<SubnetSpec>,
-    /// VPC CNI settings by their environment variable.
-    pub cni: CniSpec,
-}
-
-impl Default for NetworkSpec {
-    fn default() -> Self {
-        Self {
-            vpc_cidr: "10.0.0.0/16".to_owned(),
-            secondary_cidrs: Vec::new(),
-            subnets: Vec::new(),
-            cni: CniSpec::default(),
-        }
-    }
-}
-
-/// A subnet: `cidr`, or `prefix` and it gets the next free aligned block of the VPC.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SubnetSpec {
-    /// Name.
-    pub name: String,
-    /// Availability zone, for example `us-east-1a`.
-    pub zone: String,
-    /// Address block.
-    #[serde(default)]
-    pub cidr: Option<String>,
-    /// Prefix length 16 to 28.
-    #[serde(default)]
-    pub prefix: Option<u8>,
-    /// Addresses that something outside the cluster holds (default 0).
-    #[serde(default)]
-    pub used_addresses: u32,
-}
-
-/// VPC CNI settings (names and defaults are the add-on's).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE", default, deny_unknown_fields)]
-pub struct CniSpec {
-    /// Spare interfaces (1).
-    pub warm_eni_target: u32,
-    /// Spare addresses; overrides the interface target.
-    pub warm_ip_target: u32,
-    /// Addresses held at least.
-    pub minimum_ip_target: u32,
-    /// Spare prefixes (1).
-    pub warm_prefix_target: u32,
-    /// Interfaces at most; 0 is the type's limit.
-    pub max_eni: u32,
-    /// /28 prefixes instead of single addresses.
-    pub enable_prefix_delegation: bool,
-    /// Seconds before a freed address is used again (30).
-    pub ip_cooldown_period: u32,
-}
-
-impl Default for CniSpec {
-    fn default() -> Self {
-        Self {
-            warm_eni_target: 1,
-            warm_ip_target: 0,
-            minimum_ip_target: 0,
-            warm_prefix_target: 1,
-            max_eni: 0,
-            enable_prefix_delegation: false,
-            ip_cooldown_period: 30,
         }
     }
 }

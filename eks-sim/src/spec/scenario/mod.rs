@@ -7,8 +7,11 @@ mod changes;
 mod cluster;
 mod cluster_autoscaler;
 mod faults;
+mod mesh;
+mod network;
 mod node_groups;
 mod objective;
+mod scaling;
 mod traffic;
 mod values;
 
@@ -16,8 +19,11 @@ pub use changes::*;
 pub use cluster::*;
 pub use cluster_autoscaler::*;
 pub use faults::*;
+pub use mesh::*;
+pub use network::*;
 pub use node_groups::*;
 pub use objective::*;
+pub use scaling::*;
 pub use traffic::*;
 pub use values::*;
 
@@ -73,8 +79,14 @@ pub struct ScenarioSpec {
     pub manifests: Vec<String>,
     /// Requests that reach Services, and how Services handle them.
     pub traffic: Vec<TrafficSpec>,
+    /// How requests are simulated.
+    pub load: LoadSpec,
+    /// A service mesh: a sidecar in every pod that it covers.
+    pub mesh: Option<MeshSpec>,
     /// Custom and external metrics that HPAs read.
     pub metrics: Vec<CustomMetricSpec>,
+    /// Bounds of HPAs that move during the run: schedules, forecasts.
+    pub scaling: Vec<ScalingSpec>,
     /// How Jobs behave: durations, failures, extra schedules.
     pub jobs: Vec<JobBehaviorSpec>,
     /// How workloads behave where a manifest cannot say: start time, idle use, memory.
@@ -114,7 +126,10 @@ impl Default for ScenarioSpec {
             cluster: ClusterSpec::default(),
             manifests: Vec::new(),
             traffic: Vec::new(),
+            load: LoadSpec::default(),
+            mesh: None,
             metrics: Vec::new(),
+            scaling: Vec::new(),
             jobs: Vec::new(),
             workloads: Vec::new(),
             images: Vec::new(),
@@ -141,11 +156,19 @@ pub struct LimitsSpec {
     pub events_per_run: u64,
     /// Pods alive at once (default 5,000,000).
     pub pods: u32,
+    /// Requests in one replication with `load: {mode: exact}`, each call and each repetition
+    /// counted (default 20,000,000).
+    pub requests: u64,
 }
 
 impl Default for LimitsSpec {
     fn default() -> Self {
-        Self { events_per_instant: 10_000_000, events_per_run: 20_000_000_000, pods: 5_000_000 }
+        Self {
+            events_per_instant: 10_000_000,
+            events_per_run: 20_000_000_000,
+            pods: 5_000_000,
+            requests: 20_000_000,
+        }
     }
 }
 

@@ -4,6 +4,16 @@ use super::{Fraction, PerSecond, TimeOfDay};
 use crate::units::{Dist, Quantity, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How requests are simulated.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LoadSpec {
+    /// `fluid` (default): rates between changes, whatever the number of requests; `exact`: every
+    /// request, with Poisson arrivals and random service times, for short runs.
+    pub mode: Option<String>,
+}
 
 /// Requests that reach a Service and how its pods handle them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,9 +51,54 @@ pub struct TrafficSpec {
     /// idle pod; `random`: each pod has its own queue, as with kube-proxy.
     #[serde(default)]
     pub balancing: Option<String>,
-    /// How often clients outside try again after a failure, at once (default 0, at most 10).
+    /// Workload → weight: how requests are split over the Deployments (or other workloads) that
+    /// the Service selects, as with weighted target groups; each is then a queue of its own.
+    /// Absent: evenly over all pods. Changed by `changes[].weights` and `changes[].shift`.
+    #[serde(default)]
+    pub weights: BTreeMap<String, f64>,
+    /// How often clients outside try again after a failure (default 0, at most 10).
     #[serde(default)]
     pub retries: u32,
+    /// When they do so.
+    #[serde(default)]
+    pub retry: RetrySpec,
+    /// Pods that answer slowly at first.
+    #[serde(default)]
+    pub cold_start: Option<ColdStartSpec>,
+}
+
+/// When failed requests are tried again (default: at once, without a budget).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct RetrySpec {
+    /// Base of random pauses: before the n-th repetition at most 2ⁿ − 1 times this (default 0 s:
+    /// at once; Envoy's and Istio's base is 25 ms).
+    pub backoff: Span,
+    /// Longest pause (default: ten times the base).
+    pub max_backoff: Option<Span>,
+    /// Bound on all repetitions together (default: none).
+    pub budget: Option<RetryBudgetSpec>,
+}
+
+/// A retry budget, as of Linkerd and Finagle, counted over ten seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct RetryBudgetSpec {
+    /// Repetitions for each first attempt (default 20 %).
+    pub ratio: Fraction,
+    /// Repetitions besides (default 10/s).
+    pub min_per_second: PerSecond,
+}
+
+/// Pods that are slow for a while after their containers have started: caches are empty, code is
+/// not compiled yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ColdStartSpec {
+    /// How long after the start of the containers.
+    pub duration: Span,
+    /// Factor on the processor time of a request until then.
+    pub slowdown: f64,
 }
 
 fn default_timeout() -> Span {
@@ -62,6 +117,12 @@ pub struct PerRequestSpec {
     pub latency_floor: Span,
     /// Memory held while it runs (default none).
     pub memory: Quantity,
+}
+
+impl Default for RetryBudgetSpec {
+    fn default() -> Self {
+        Self { ratio: Fraction::new(0.2), min_per_second: PerSecond::new(10.0) }
+    }
 }
 
 impl Default for PerRequestSpec {
@@ -83,9 +144,12 @@ pub struct CallSpec {
     pub to: String,
     /// Calls per request.
     pub per_request: f64,
-    /// How often a failed call is tried again, at once (default 0, at most 10).
+    /// How often a failed call is tried again (default 0, at most 10).
     #[serde(default)]
     pub retries: u32,
+    /// When this is done.
+    #[serde(default)]
+    pub retry: RetrySpec,
 }
 
 /// A rate over time: exactly one of the shapes, with optional modulation.
@@ -104,10 +168,16 @@ pub struct RateSpec {
     /// (seconds since the start), or `timestamp,value` as Prometheus exports them (Unix seconds or
     /// RFC 3339; the first row is the start). Rates are per second.
     pub csv: Option<String>,
+    /// A file with the answer of Prometheus to a range query.
+    pub prometheus: Option<PrometheusSpec>,
+    /// A file with the number of requests in consecutive intervals, as recorded traces have it.
+    pub counts: Option<CountsSpec>,
     /// Extra rate for a while, on top of the shape.
     pub spikes: Vec<SpikeSpec>,
     /// Random modulation, drawn anew for every replication.
     pub burst: Option<BurstSpec>,
+    /// Random modulation with a memory, drawn anew for every replication.
+    pub noise: Option<NoiseSpec>,
     /// Random calm and busy times, drawn anew for every replication.
     pub markov: Option<MarkovSpec>,
 }
@@ -136,6 +206,43 @@ pub struct DiurnalSpec {
     /// Factor on Saturdays and Sundays (default 1).
     #[serde(default)]
     pub weekend: Option<f64>,
+    /// Factors for Monday to Sunday, instead of `weekend` (default 1 each).
+    #[serde(default)]
+    pub weekdays: Option<[f64; 7]>,
+}
+
+/// The answer of Prometheus to a range query (`/api/v1/query_range`, `resultType: matrix`), a JSON
+/// file relative to the scenario file. Values are rates per second; linear between the samples; the
+/// first sample of the chosen series is the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PrometheusSpec {
+    /// The file.
+    pub file: String,
+    /// Labels that the series must have; several series are added up (default: all series).
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Factor on the values (default 1).
+    #[serde(default)]
+    pub scale: Option<f64>,
+}
+
+/// Numbers of requests in consecutive intervals: a CSV file whose last column holds them (a first
+/// row of names is skipped), or numbers separated by white space. The rate is constant in each
+/// interval and zero after the last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CountsSpec {
+    /// The file, relative to the scenario file.
+    pub file: String,
+    /// Length of an interval.
+    pub every: Span,
+    /// Time of the trace at which the run starts (default 0 s).
+    #[serde(default)]
+    pub from: Span,
+    /// Factor on the counts (default 1).
+    #[serde(default)]
+    pub scale: Option<f64>,
 }
 
 /// Extra rate for a while.
@@ -160,6 +267,20 @@ pub struct SpikeSpec {
 pub struct BurstSpec {
     /// Coefficient of variation of the factor.
     pub cv: f64,
+    /// How long a factor lasts (default 1 m).
+    #[serde(default)]
+    pub every: Option<Span>,
+}
+
+/// Random modulation: log-normal factors of mean 1 that follow each other closely.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NoiseSpec {
+    /// Coefficient of variation of the factor.
+    pub cv: f64,
+    /// Time over which the correlation falls to 1/e (default 10 m).
+    #[serde(default)]
+    pub correlation: Option<Span>,
     /// How long a factor lasts (default 1 m).
     #[serde(default)]
     pub every: Option<Span>,
@@ -195,7 +316,8 @@ pub struct CustomMetricSpec {
     /// What of the Service: `requestsPerSecond` (default), `waiting` or `latencySeconds`.
     #[serde(default)]
     pub measure: Option<String>,
-    /// How old a value of `values` is when the HPA reads it (default 0 s).
+    /// How old a value is when the HPA reads it (default 0 s). Values of a Service are besides taken
+    /// only every `metrics_adapter.scrape_interval`.
     #[serde(default)]
     pub delay: Span,
 }
@@ -234,6 +356,13 @@ pub struct WorkloadBehaviorSpec {
     /// `Deployment/NAME`, `StatefulSet/NAME`, … with `NAMESPACE/` where needed, or `*` for all.
     #[serde(rename = "for")]
     pub target: String,
+    /// Only for pods with a container of this image (`*` stands for any text), for example the
+    /// next version.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// Share of the requests that its pods answer with an error (default 0).
+    #[serde(default)]
+    pub errors: Option<Fraction>,
     /// Time from a container's start until it can serve, which its readiness probe then finds out
     /// (default: the constant `pod.application_start`).
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! What admission will say of a template's pods: LimitRange, PriorityClass and Pod Security do not
 //! change during a run, so their answer is worked out once; quotas are listed by number.
 
+use super::policies::Policies;
 use crate::k8s::{LimitRangeItem, PodSpec};
 use crate::policy::workloads::{PodSecurityLevel, pod_security_refusal, validate_limit_range};
 use crate::spec::Manifests;
@@ -69,4 +70,16 @@ pub(super) fn refusal(spec: &PodSpec, namespace: &str, manifests: &Manifests) ->
     let level = PodSecurityLevel::from_label(labels.get(ENFORCE)?);
     let version = labels.get(&format!("{ENFORCE}-version")).map_or("latest", String::as_str);
     pod_security_refusal(level, version, spec)
+}
+
+/// ValidatingAdmissionPolicies refuse pods whom nothing before them refused: they stand behind the
+/// built-in plug-ins and before ResourceQuota.
+pub(super) fn ask_policies(policies: &Policies, manifests: &Manifests, model: &mut Model) {
+    for id in model.templates.ids() {
+        let template = &model.templates[id];
+        if template.refusal.is_none() {
+            let why = policies.pod_refusal(&template.object, &template.namespace, manifests);
+            model.templates[id].refusal = why;
+        }
+    }
 }

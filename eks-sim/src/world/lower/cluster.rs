@@ -1,4 +1,4 @@
-//! Control plane, network and node groups.
+//! Control plane and node groups.
 
 use super::Errors;
 use crate::catalog::{
@@ -7,10 +7,11 @@ use crate::catalog::{
     node_resources, spot_hazard_per_hour,
 };
 use crate::k8s::{self, ResourceList};
-use crate::policy::vpc_cni::Cidr;
 use crate::spec::scenario::{ClusterSpec, NodeGroupSpec};
 use crate::units::{Bytes, Dist, Id, Money, MoneyRate, Quantity};
-use crate::world::model::{ControlPlaneModel, GroupModel, GroupType, Model, SubnetModel, Zone};
+use crate::world::model::{
+    ControlPlaneModel, GroupModel, GroupType, Model, SubnetModel, SubnetRole,
+};
 
 /// Hours that a monthly price is spread over.
 const MONTH_HOURS: f64 = 730.0;
@@ -94,155 +95,6 @@ pub(super) fn control_plane(
     }
 }
 
-pub(super) fn network(
-    cluster: &ClusterSpec,
-    region: Region,
-    model: &mut Model,
-    errors: &mut Errors,
-) {
-    let net = &cluster.network;
-    let Some(vpc) = cidr(&net.vpc_cidr, "cluster.network.vpcCidr", errors) else { return };
-    let mut blocks = vec![vpc];
-    for (i, text) in net.secondary_cidrs.iter().enumerate() {
-        blocks.extend(cidr(text, &format!("cluster.network.secondaryCidrs[{i}]"), errors));
-    }
-    let mut used: Vec<Cidr> = Vec::new();
-    let default: Vec<crate::spec::scenario::SubnetSpec> = region
-        .zones()
-        .iter()
-        .take(3)
-        .map(|zone| crate::spec::scenario::SubnetSpec {
-            name: zone.chars().last().map_or_else(String::new, |c| c.to_string()),
-            zone: (*zone).to_owned(),
-            prefix: Some(20),
-            ..Default::default()
-        })
-        .collect();
-    let subnets = if net.subnets.is_empty() { &default } else { &net.subnets };
-    // Given blocks first, so that the free ones are really free.
-    for s in subnets {
-        used.extend(s.cidr.as_ref().and_then(|c| c.parse::<Cidr>().ok()));
-    }
-    let mut names: Vec<&str> = Vec::new();
-    for (i, s) in subnets.iter().enumerate() {
-        let path = format!("cluster.network.subnets[{i}]");
-        if names.contains(&s.name.as_str()) {
-            errors.error(
-                format!("{path}.name"),
-                format!("subnet `{}` is there twice", s.name),
-                "give each subnet its own name",
-            );
-        }
-        names.push(&s.name);
-        if !region.zones().contains(&s.zone.as_str()) {
-            errors.error(
-                format!("{path}.zone"),
-                format!("`{}` is not a zone of {}", s.zone, region.name()),
-                format!("use one of {}", region.zones().join(", ")),
-            );
-            continue;
-        }
-        let Some(block) = block_of(s, &path, &blocks, &mut used, errors) else { continue };
-        let zone = zone_id(&s.zone, model);
-        let usable = crate::policy::vpc_cni::address_space::usable_addresses(block.prefix_length());
-        if s.used_addresses > usable.unwrap_or(0) {
-            errors.error(
-                format!("{path}.usedAddresses"),
-                format!("{} addresses do not fit into {block}", s.used_addresses),
-                format!("it has {} usable ones", usable.unwrap_or(0)),
-            );
-            continue;
-        }
-        model.subnets.push(SubnetModel {
-            name: s.name.clone(),
-            zone,
-            network: (block.first().into(), block.prefix_length()),
-            used_addresses: s.used_addresses,
-        });
-    }
-}
-
-fn zone_id(name: &str, model: &mut Model) -> Id<Zone> {
-    let found = model.zones.iter().find(|(_, n)| n.as_str() == name).map(|(id, _)| id);
-    found.unwrap_or_else(|| model.zones.push(name.to_owned()))
-}
-
-fn cidr(text: &str, path: &str, errors: &mut Errors) -> Option<Cidr> {
-    text.parse::<Cidr>()
-        .map_err(|e| errors.error(path, e.to_string(), "write for example `10.0.0.0/16`"))
-        .ok()
-}
-
-/// The subnet's own block, or the next free one of its prefix length.
-fn block_of(
-    s: &crate::spec::scenario::SubnetSpec,
-    path: &str,
-    vpc: &[Cidr],
-    used: &mut Vec<Cidr>,
-    errors: &mut Errors,
-) -> Option<Cidr> {
-    match (&s.cidr, s.prefix) {
-        (Some(text), None) => {
-            let block = cidr(text, &format!("{path}.cidr"), errors)?;
-            if !(16..=28).contains(&block.prefix_length()) {
-                errors.error(
-                    format!("{path}.cidr"),
-                    format!("{block} is no size of a subnet"),
-                    "use a prefix length from 16 to 28",
-                );
-                return None;
-            }
-            if !vpc.iter().any(|b| b.covers(block)) {
-                let blocks: Vec<String> = vpc.iter().map(ToString::to_string).collect();
-                errors.error(
-                    format!("{path}.cidr"),
-                    format!("{block} lies outside the VPC ({})", blocks.join(", ")),
-                    "choose a block inside it, or add one to secondaryCidrs",
-                );
-                return None;
-            }
-            let twice = used.iter().filter(|u| u.overlaps(block)).count() > 1;
-            if twice {
-                errors.error(
-                    format!("{path}.cidr"),
-                    format!("{block} overlaps another subnet"),
-                    "use `prefix: N` instead of `cidr` to get the next free block",
-                );
-                return None;
-            }
-            Some(block)
-        }
-        (None, Some(prefix)) => {
-            if !(16..=28).contains(&prefix) {
-                errors.error(
-                    format!("{path}.prefix"),
-                    format!("/{prefix} is no size of a subnet"),
-                    "use a prefix length from 16 to 28",
-                );
-                return None;
-            }
-            let block = vpc.iter().find_map(|b| b.next_free(prefix, used));
-            match block {
-                Some(block) => used.push(block),
-                None => errors.error(
-                    format!("{path}.prefix"),
-                    format!("the VPC has no free /{prefix} left"),
-                    "use smaller subnets, a larger vpcCidr, or add a block to secondaryCidrs",
-                ),
-            }
-            block
-        }
-        _ => {
-            errors.error(
-                path,
-                format!("subnet `{}` needs either a cidr or a prefix", s.name),
-                "write `cidr: 10.0.1.0/24`, or `prefix: 24` for the next free block",
-            );
-            None
-        }
-    }
-}
-
 pub(super) fn groups(
     cluster: &ClusterSpec,
     region: Region,
@@ -251,7 +103,7 @@ pub(super) fn groups(
 ) {
     for (i, g) in cluster.node_groups.iter().enumerate() {
         let path = format!("cluster.nodeGroups[{i}]");
-        let Some(group) = group(g, &path, cluster, region, model, errors) else { continue };
+        let Some(group) = group(g, &path, region, model, errors) else { continue };
         if model.groups.iter().any(|(_, other)| other.name == group.name) {
             errors.error(
                 format!("{path}.name"),
@@ -266,7 +118,6 @@ pub(super) fn groups(
 fn group(
     g: &NodeGroupSpec,
     path: &str,
-    cluster: &ClusterSpec,
     region: Region,
     model: &Model,
     errors: &mut Errors,
@@ -309,7 +160,7 @@ fn group(
             continue;
         };
         for &capacity in &capacities {
-            let t = group_type(g, instance, capacity, ami.0, cluster, region, model, &at, errors);
+            let t = group_type(g, instance, capacity, ami.0, region, model, &at, errors);
             types.extend(t);
         }
     }
@@ -348,6 +199,12 @@ pub(super) fn monthly_rate(per_gib_month: Money, gib: f64) -> MoneyRate {
     MoneyRate::from_usd_per_hour(per_gib_month.usd() * gib / MONTH_HOURS)
 }
 
+/// Subnets of groups and NodePools that name none.
+pub(super) fn node_subnets(model: &Model) -> Vec<Id<SubnetModel>> {
+    let nodes = model.subnets.iter().filter(|(_, s)| s.role == SubnetRole::Nodes);
+    nodes.map(|(id, _)| id).collect()
+}
+
 fn group_subnets(
     g: &NodeGroupSpec,
     path: &str,
@@ -355,7 +212,7 @@ fn group_subnets(
     errors: &mut Errors,
 ) -> Vec<Id<SubnetModel>> {
     if g.subnets.is_empty() {
-        return model.subnets.ids().collect();
+        return node_subnets(model);
     }
     let mut found = Vec::new();
     for (k, name) in g.subnets.iter().enumerate() {
@@ -374,13 +231,37 @@ fn group_subnets(
     found
 }
 
+/// The user's `maxPods`; a managed node group takes no more than 110 or 250.
+fn capped_max_pods(
+    g: &NodeGroupSpec,
+    instance: &InstanceType,
+    path: &str,
+    errors: &mut Errors,
+) -> Option<u32> {
+    let (asked, cap) = (g.max_pods?, instance.managed_node_group_cap());
+    if let Some(cap) = cap.filter(|cap| asked > *cap) {
+        let vcpu = instance.vcpu.unwrap_or(0);
+        errors.warning(
+            path,
+            format!("maxPods {asked} is cut to {cap} on `{}` with {vcpu} vCPU", instance.name),
+            "managed node groups allow 110 pods a node below 30 vCPU, else 250",
+        );
+    }
+    Some(cap.map_or(asked, |cap| asked.min(cap)))
+}
+
+/// The CNI's mode as the max-pods rules know it; IPv6 counts as prefixes.
+fn pod_network(model: &Model) -> PodNetwork {
+    let cni = &model.network.cni;
+    PodNetwork::new(cni.prefix_delegation || cni.ipv6, cni.custom_networking)
+}
+
 #[expect(clippy::too_many_arguments, reason = "everything a node's size depends on")]
 fn group_type(
     g: &NodeGroupSpec,
     instance: &'static InstanceType,
     capacity: CapacityType,
     ami: AmiFamily,
-    cluster: &ClusterSpec,
     region: Region,
     model: &Model,
     path: &str,
@@ -395,19 +276,23 @@ fn group_type(
         );
         return None;
     };
+    if model.network.cni.ipv6 && !instance.supports_prefixes() {
+        errors.error(
+            path,
+            format!("the CNI does not start on `{}` in an IPv6 cluster", instance.name),
+            "choose a nitro or bare-metal type, or `ipFamily: ipv4`",
+        );
+        return None;
+    }
     let mut settings = NodeSettings::new(&model.defaults);
     settings.ami_family = ami;
-    settings.max_pods = g.max_pods;
+    settings.max_pods = capped_max_pods(g, instance, path, errors);
     settings.max_pods_rule = MaxPodsRule::ManagedNodeGroup;
     if ami == AmiFamily::Windows {
         let licence = super::node_groups::windows(g, instance, &mut settings, path, model, errors)?;
         rate += licence;
     }
-    settings.pod_network = if cluster.network.cni.enable_prefix_delegation {
-        PodNetwork::Prefix
-    } else {
-        PodNetwork::Secondary
-    };
+    settings.pod_network = pod_network(model);
     settings.root_volume = Bytes::new(i64::from(g.disk_size).saturating_mul(1 << 30));
     let Some(resources) = node_resources(instance, &settings) else {
         errors.error(
@@ -440,7 +325,8 @@ fn group_type(
         CapacityType::Spot => spot_hazard_per_hour(band, &model.defaults),
         _ => 0.0,
     };
-    let (capacity_list, allocatable) = resource_lists(&resources, instance);
+    let pod_eni = pod_eni(instance, model);
+    let (capacity_list, allocatable) = resource_lists(&resources, instance, pod_eni);
     let node = k8s::Node {
         metadata: k8s::ObjectMeta {
             labels: super::node_groups::labels(g, instance, capacity, ami, region),
@@ -470,10 +356,22 @@ fn group_type(
     })
 }
 
+/// Whether nodes of the type get a trunk interface, and so `vpc.amazonaws.com/pod-eni`.
+pub(super) fn pod_eni(instance: &InstanceType, model: &Model) -> bool {
+    let cni = &model.network.cni;
+    let limits = instance.interfaces.map(|i| crate::policy::vpc_cni::EniLimits {
+        enis: i.max_enis_default_card,
+        ipv4_per_eni: i.ipv4_per_eni,
+    });
+    // One interface is the instance's own, the next one is the trunk.
+    model.network.cni_enabled && cni.pod_eni && limits.is_some_and(|l| cni.eni_limit(l) >= 2)
+}
+
 /// Capacity and allocatable of a node, as its status lists them.
 pub(super) fn resource_lists(
     resources: &NodeResources,
     instance: &InstanceType,
+    pod_eni: bool,
 ) -> (ResourceList, ResourceList) {
     let list = |amounts: &NodeAmounts| {
         let mut list = ResourceList::new();
@@ -484,7 +382,7 @@ pub(super) fn resource_lists(
             Quantity::from_bytes(amounts.ephemeral_storage.raw()),
         );
         list.insert("pods".to_owned(), Quantity::from_units(i64::from(resources.pods)));
-        for (name, count) in extended_resources(instance, false) {
+        for (name, count) in extended_resources(instance, pod_eni) {
             list.insert(name.to_owned(), Quantity::from_units(i64::from(count)));
         }
         list

@@ -13,6 +13,10 @@ pub(super) fn lower(scenario: &Scenario, model: &mut Model, errors: &mut Errors)
             model.metrics.push(MetricModel { name: metric.name.clone(), source });
         }
     }
+}
+
+/// Says which metrics of HPAs nothing serves.
+pub(super) fn check(model: &Model, errors: &mut Errors) {
     for (_, hpa) in model.hpas.iter() {
         let Ok(spec) = HpaSpec::lower(&hpa.object) else { continue };
         for metric in &spec.metrics {
@@ -59,14 +63,7 @@ fn source(
                     return None;
                 }
             };
-            if !metric.delay.is_zero() {
-                errors.warning(
-                    format!("{path}.delay"),
-                    "the age of a Service's metric is not modelled yet",
-                    "the HPA reads the present value",
-                );
-            }
-            Some(MetricSource::Service(service, measure))
+            Some(MetricSource::Service(service, measure, metric.delay))
         }
         _ => {
             errors.error(path, "a metric needs either `values` or `of`", "write one of the two");

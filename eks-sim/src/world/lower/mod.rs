@@ -5,24 +5,35 @@
 
 mod addons;
 mod admission;
+mod autoscaling;
+mod branches;
 mod cluster;
+mod containers;
 mod faults;
 mod karpenter;
+mod keda;
+mod load_balancers;
+mod mesh;
 mod metrics;
+mod network;
 mod node_groups;
 mod objects;
 mod outside;
 mod pods;
+mod policies;
+mod scaling;
 mod scheduler;
 mod steps;
 mod trace;
 mod traffic;
+mod weights;
 
-use super::model::{Limits, Model, SchedulerObjects};
+use super::model::{Limits, Model, NetworkModel, SchedulerObjects};
 use super::settings::Settings;
 use crate::catalog::{Defaults, Overrides};
 use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
+use crate::spec::source::SourceSpan;
 use crate::units::{IdVec, Span};
 use std::path::Path;
 
@@ -37,13 +48,21 @@ pub struct LowerError {
     pub help: String,
     /// Only a warning.
     pub warning: bool,
+    /// Where it stands, if that is not the scenario's field of the path.
+    pub span: Option<SourceSpan>,
 }
 
 /// Collects mistakes.
 #[derive(Debug, Default)]
-pub(crate) struct Errors(Vec<LowerError>);
+pub(crate) struct Errors(Vec<LowerError>, Option<SourceSpan>);
 
 impl Errors {
+    /// The next finding stands at this place of some manifest.
+    pub(crate) fn place(&mut self, span: Option<SourceSpan>) -> &mut Self {
+        self.1 = span;
+        self
+    }
+
     pub(crate) fn error(
         &mut self,
         path: impl Into<String>,
@@ -51,7 +70,8 @@ impl Errors {
         help: impl Into<String>,
     ) {
         let (path, message, help) = (path.into(), message.into(), help.into());
-        self.0.push(LowerError { path, message, help, warning: false });
+        let span = self.1.take();
+        self.0.push(LowerError { path, message, help, warning: false, span });
     }
     pub(crate) fn warning(
         &mut self,
@@ -60,7 +80,8 @@ impl Errors {
         help: impl Into<String>,
     ) {
         let (path, message, help) = (path.into(), message.into(), help.into());
-        self.0.push(LowerError { path, message, help, warning: true });
+        let span = self.1.take();
+        self.0.push(LowerError { path, message, help, warning: true, span });
     }
 }
 
@@ -109,6 +130,7 @@ fn lower(
             events_per_instant: spec.limits.events_per_instant.max(1),
             events_per_run: spec.limits.events_per_run.max(1),
             pods: spec.limits.pods.max(1),
+            requests: spec.limits.requests.max(1),
         },
         settings,
         region: region.name().to_owned(),
@@ -117,6 +139,7 @@ fn lower(
         zones: IdVec::new(),
         subnets: IdVec::new(),
         cni: spec.cluster.network.cni.clone(),
+        network: NetworkModel::default(),
         groups: IdVec::new(),
         vcpu_quotas: spec.cluster.vcpu_quotas.clone(),
         cluster_autoscaler: spec.cluster.autoscaler.cluster_autoscaler.clone(),
@@ -127,9 +150,12 @@ fn lower(
         scalings: Vec::new(),
         cron_jobs: IdVec::new(),
         services: IdVec::new(),
+        exact_requests: false,
         service_order: Vec::new(),
         hpas: IdVec::new(),
         metrics: Vec::new(),
+        hpa_patches: Vec::new(),
+        scaled_objects: IdVec::new(),
         vpas: IdVec::new(),
         budgets: IdVec::new(),
         faults: Vec::new(),
@@ -141,22 +167,33 @@ fn lower(
         trace: None,
         defaults,
     };
-    cluster::network(&spec.cluster, region, &mut model, errors);
+    network::network(&spec.cluster, region, manifests, &mut model, errors);
     cluster::groups(&spec.cluster, region, &mut model, errors);
     outside::hybrid_nodes(&spec.cluster, &mut model, errors);
-    let all = addons::with_addons(manifests, &spec.cluster, errors);
+    let mut all = addons::with_addons(manifests, &spec.cluster, errors);
+    let policies = policies::Policies::read(&all, errors);
+    policies.keep_admitted(&mut all, errors);
     objects::services(&all, &mut model);
+    load_balancers::lower(&all, &mut model, errors);
     admission::quotas(&all, &mut model);
     scheduler::profiles(&all, &mut model, errors);
     objects::workloads(&all, scenario, &mut model, errors);
+    admission::ask_policies(&policies, &all, &mut model);
     objects::scalings(scenario, &mut model, errors);
-    objects::hpas(&all, &mut model, errors);
-    objects::vpas(&all, &mut model, errors);
+    autoscaling::hpas(&all, &mut model, errors);
+    autoscaling::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
-    karpenter::lower(&spec.cluster, region, &all, &mut model, errors);
+    karpenter::lower(scenario, region, &all, &mut model, errors);
     outside::fargate_profiles(&spec.cluster, region, &mut model, errors);
+    mesh::check(scenario, minor_version, errors);
     traffic::lower(scenario, folder, &mut model, errors);
+    mesh::slow_down(scenario, &mut model);
+    weights::lower(scenario, &mut model, errors);
     metrics::lower(scenario, &mut model, errors);
+    metrics::check(&model, errors);
+    keda::lower(&all, &mut model, errors);
+    autoscaling::ambiguous(&mut model);
+    scaling::lower(scenario, &mut model, errors);
     faults::lower(scenario, &mut model, errors);
     trace::lower(scenario, folder, &mut model, errors);
     Some(model)

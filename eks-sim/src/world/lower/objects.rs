@@ -3,15 +3,12 @@
 use super::Errors;
 use super::pods::{self, Owner};
 use crate::k8s::{self, LabelSelector, ObjectMeta, PodTemplateSpec};
-use crate::policy::hpa::HpaSpec;
-use crate::policy::vpa::UpdateMode;
 use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
 use crate::units::key::key_str;
 use crate::units::{Id, SimTime, Span};
 use crate::world::model::{
-    BudgetModel, CronModel, HpaModel, JobModel, Model, ServiceModel, Template, VpaModel,
-    WorkloadKind, WorkloadModel,
+    BudgetModel, CronModel, JobModel, Model, ServiceModel, Template, WorkloadKind, WorkloadModel,
 };
 
 pub(super) fn services(manifests: &Manifests, model: &mut Model) {
@@ -190,48 +187,6 @@ fn cron_job(object: &k8s::CronJob, l: &mut Lowering<'_>) {
     });
 }
 
-pub(super) fn vpas(manifests: &Manifests, model: &mut Model, errors: &mut Errors) {
-    for vpa in &manifests.vpas {
-        let meta = &vpa.object.metadata;
-        let namespace = meta.namespace_or_default();
-        let Some(target) = &vpa.object.spec.target_ref else { continue };
-        let found = model.workloads.iter().find(|(_, w)| {
-            w.namespace == namespace && w.name == target.name && w.kind.name() == target.kind
-        });
-        let Some((id, workload)) = found else {
-            errors.warning(
-                "manifests",
-                format!(
-                    "VerticalPodAutoscaler/{} sizes {}/{}, which is not among the manifests",
-                    meta.name, target.kind, target.name
-                ),
-                "add the workload, or correct targetRef; the VPA is ignored",
-            );
-            continue;
-        };
-        let mode = vpa.object.spec.update_policy.as_ref().and_then(|p| p.update_mode.as_deref());
-        if UpdateMode::lower(mode).is_none() || workload.vpa.is_some() {
-            errors.error(
-                "manifests",
-                format!(
-                    "VerticalPodAutoscaler/{}: its updateMode is unknown, or another VPA has the \
-                     same target",
-                    meta.name
-                ),
-                "use Off, Initial, Recreate, InPlaceOrRecreate or InPlace, and one VPA a workload",
-            );
-            continue;
-        }
-        let number = model.vpas.push(VpaModel {
-            namespace: namespace.to_owned(),
-            name: meta.name.clone(),
-            object: vpa.object.clone(),
-            target: id,
-        });
-        model.workloads[id].vpa = Some(number);
-    }
-}
-
 /// Changes of replicas by hand.
 pub(super) fn scalings(scenario: &Scenario, model: &mut Model, errors: &mut Errors) {
     for (i, behavior) in scenario.spec.workloads.iter().enumerate() {
@@ -250,43 +205,6 @@ pub(super) fn scalings(scenario: &Scenario, model: &mut Model, errors: &mut Erro
             let at = SimTime::ZERO + step.at;
             model.scalings.extend(targets.iter().map(|&w| (at, w, step.replicas)));
         }
-    }
-}
-
-pub(super) fn hpas(manifests: &Manifests, model: &mut Model, errors: &mut Errors) {
-    for hpa in &manifests.hpas {
-        let meta = &hpa.object.metadata;
-        let namespace = meta.namespace_or_default();
-        let target = &hpa.object.spec.scale_target_ref;
-        let found = model.workloads.iter().find(|(_, w)| {
-            w.namespace == namespace && w.name == target.name && w.kind.name() == target.kind
-        });
-        let Some((id, _)) = found else {
-            errors.warning(
-                "manifests",
-                format!(
-                    "HorizontalPodAutoscaler/{} scales {}/{}, which is not among the manifests",
-                    meta.name, target.kind, target.name
-                ),
-                "add the workload, or correct scaleTargetRef; the HPA is ignored",
-            );
-            continue;
-        };
-        if let Err(problem) = HpaSpec::lower(&hpa.object) {
-            errors.error(
-                "manifests",
-                format!("HorizontalPodAutoscaler/{}: {problem}", meta.name),
-                "correct the manifest",
-            );
-            continue;
-        }
-        model.hpas.push(HpaModel {
-            namespace: namespace.to_owned(),
-            name: meta.name.clone(),
-            key: key_str(&format!("HorizontalPodAutoscaler/{namespace}/{}", meta.name)),
-            object: hpa.object.clone(),
-            target: id,
-        });
     }
 }
 

@@ -28,10 +28,15 @@ pub(super) fn template(
 ) -> Id<Template> {
     let mut object = object.clone();
     let daemon = owner.kind == "DaemonSet";
+    let branch = super::branches::wanted(&object, owner.namespace, manifests, model);
     admit(&mut object.spec, owner, manifests, daemon, model);
+    if branch {
+        super::branches::request(&mut object.spec);
+    }
+    super::mesh::inject(&mut object, owner, scenario, model);
     let spec = &object.spec;
     let requests = requests::pod_requests(spec);
-    let behavior = behavior(owner, scenario);
+    let behavior = behavior(owner, spec, scenario);
     let request_cpu = requests.get("cpu").map_or(MilliCpu::ZERO, |q| q.milli_cpu());
     let request_memory = requests.get("memory").map_or(Bytes::ZERO, |q| q.bytes());
     let idle_cpu = behavior.as_ref().and_then(|b| b.idle_cpu).map_or_else(
@@ -48,6 +53,9 @@ pub(super) fn template(
         let given = job_behavior.as_ref().and_then(|j| j.duration.clone());
         given.or_else(|| serde_json::from_value(model.defaults.dist("job.duration").clone()).ok())
     });
+    let services = services_of(owner.namespace, &object.metadata.labels, model);
+    let uses = super::containers::uses(spec, idle_cpu, idle_memory);
+    let main = super::containers::main(spec, &services, model);
     let restart = spec.restart_policy.as_deref().unwrap_or("Always").to_owned();
     let lowered = Template {
         namespace: owner.namespace.to_owned(),
@@ -72,18 +80,23 @@ pub(super) fn template(
             .any(|c| c.resize_policy.iter().any(|p| p.restart_policy == "RestartContainer")),
         priority: spec.priority.unwrap_or(0),
         host_network: spec.host_network,
+        branch,
         daemon,
         trace: false,
         images: images(spec, scenario, model),
         init_containers: spec.init_containers.iter().filter(|c| !is_sidecar(c)).count() as u32,
+        sidecars: spec.init_containers.iter().filter(|c| is_sidecar(c)).count() as u32,
         containers: spec.containers.len() as u32,
         readiness: readiness(spec),
         grace: seconds(spec.termination_grace_period_seconds.unwrap_or(30)),
         pre_stop: pre_stop(spec),
-        services: services_of(owner.namespace, &object.metadata.labels, model),
+        services,
+        uses,
+        main,
         idle_cpu: MilliCpu::new(idle_cpu),
         idle_memory: Bytes::new(idle_memory),
         unreachable_toleration: unreachable_toleration(spec),
+        errors: behavior.as_ref().and_then(|b| b.errors).map_or(0.0, |e| e.get().clamp(0.0, 1.0)),
         startup: behavior.and_then(|b| b.startup),
         duration: duration.flatten(),
         failure_probability: job_behavior
@@ -370,13 +383,21 @@ pub(super) fn names(target: &str, kind: &str, namespace: &str, name: &str) -> bo
 
 fn behavior(
     owner: &Owner<'_>,
+    spec: &PodSpec,
     scenario: &Scenario,
 ) -> Option<crate::spec::scenario::WorkloadBehaviorSpec> {
-    let all = &scenario.spec.workloads;
-    all.iter()
-        .find(|w| w.target != "*" && names(&w.target, owner.kind, owner.namespace, owner.name))
-        .or_else(|| all.iter().find(|w| w.target == "*"))
-        .cloned()
+    let runs = |pattern: &String| {
+        let images = spec.containers.iter().filter_map(|c| c.image.as_deref());
+        images.into_iter().any(|image| wildcard(pattern, image))
+    };
+    // Named before `*`, and with an image before without.
+    let rank =
+        |w: &&crate::spec::scenario::WorkloadBehaviorSpec| (w.target == "*", w.image.is_none());
+    let fits = |w: &&crate::spec::scenario::WorkloadBehaviorSpec| {
+        names(&w.target, owner.kind, owner.namespace, owner.name)
+            && w.image.as_ref().is_none_or(runs)
+    };
+    scenario.spec.workloads.iter().filter(fits).min_by_key(rank).cloned()
 }
 
 fn job_behavior(

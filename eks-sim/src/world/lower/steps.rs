@@ -9,7 +9,7 @@ use crate::spec::scenario::{ChangeSpec, DrainSpec, NodeGroupUpdateSpec};
 use crate::spec::set::{FieldPath, SetError};
 use crate::units::{Id, SimTime, Span};
 use crate::world::model::{GroupKind, Model, Template, WorkloadKind, WorkloadModel};
-use crate::world::steps::{RevisionModel, StepKind, StepModel};
+use crate::world::steps::{Cascade, RevisionModel, StepKind, StepModel};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -18,6 +18,17 @@ struct Course {
     object: Value,
     /// Templates as objects, oldest revision first; a template that comes back moves to the end.
     history: Vec<(Value, Id<Template>)>,
+    deleted: bool,
+}
+
+impl Course {
+    /// The workload as it was applied first.
+    fn of(workload: Id<WorkloadModel>, model: &Model) -> Self {
+        let row = &model.workloads[workload];
+        let object = object_of(row);
+        let template = object["spec"]["template"].clone();
+        Self { object, history: vec![(template, row.template)], deleted: false }
+    }
 }
 
 pub(super) fn lower(l: &mut Lowering<'_>) {
@@ -27,13 +38,24 @@ pub(super) fn lower(l: &mut Lowering<'_>) {
     let mut courses: BTreeMap<u32, Course> = BTreeMap::new();
     for i in order {
         let change = &changes[i];
+        // NodePools and images are read together with the node classes.
+        if super::karpenter::is_about_nodes(change) {
+            continue;
+        }
         let path = format!("changes[{i}]");
+        if change.moves_traffic() {
+            // Services are ready only later: see `weights`.
+            continue;
+        }
         if change.at > l.scenario.spec.duration {
             let message = "the change never happens: the run ends before it";
             l.errors.warning(format!("{path}.at"), message, "set `at` within `duration`");
         }
         let at = SimTime::ZERO + change.at;
         let kind = match (&change.target, &change.drain, &change.node_group_update) {
+            (Some(target), None, None) if change.delete.is_some() => {
+                deletion(change, target, &path, &mut courses, l)
+            }
             (Some(target), None, None) => workload_change(change, target, &path, &mut courses, l),
             (None, Some(drain), None) => lower_drain(drain, &path, l.model, l.errors),
             (None, None, Some(update)) => lower_update(update, &path, l.model, l.errors),
@@ -104,6 +126,38 @@ fn lower_update(
     }
 }
 
+/// The deletion of a workload; nothing can be changed after it.
+fn deletion(
+    change: &ChangeSpec,
+    target: &str,
+    path: &str,
+    courses: &mut BTreeMap<u32, Course>,
+    l: &mut Lowering<'_>,
+) -> Option<StepKind> {
+    let workload = find_workload(target, &format!("{path}.target"), l.model, l.errors)?;
+    let at = format!("{path}.delete");
+    if !change.set.is_empty() || change.undo {
+        l.errors.error(path, "a change with `delete` does nothing else", "write two changes");
+        return None;
+    }
+    let cascade = match change.delete.as_deref().unwrap_or_default() {
+        "background" => Cascade::Background,
+        "foreground" => Cascade::Foreground,
+        "orphan" => Cascade::Orphan,
+        other => {
+            let message = format!("`{other}` is no way to delete");
+            l.errors.error(at, message, "use background, foreground or orphan");
+            return None;
+        }
+    };
+    let course = courses.entry(workload.raw()).or_insert_with(|| Course::of(workload, l.model));
+    if core::mem::replace(&mut course.deleted, true) {
+        l.errors.error(at, format!("`{target}` was deleted before"), "remove this change");
+        return None;
+    }
+    Some(StepKind::Delete { workload, cascade })
+}
+
 fn workload_change(
     change: &ChangeSpec,
     target: &str,
@@ -120,12 +174,12 @@ fn workload_change(
         );
         return None;
     }
-    let course = courses.entry(workload.raw()).or_insert_with(|| {
-        let row = &l.model.workloads[workload];
-        let object = object_of(row);
-        let template = object["spec"]["template"].clone();
-        Course { object, history: vec![(template, row.template)] }
-    });
+    let course = courses.entry(workload.raw()).or_insert_with(|| Course::of(workload, l.model));
+    if course.deleted {
+        let help = "change it before its deletion, or leave the deletion out";
+        l.errors.error(path, format!("`{target}` was deleted before"), help);
+        return None;
+    }
     if change.undo {
         let Some(at) = course.history.len().checked_sub(2) else {
             let message = format!("`{target}` has no earlier revision to go back to");
@@ -143,27 +197,34 @@ fn workload_change(
     revision(change, workload, path, course, l)
 }
 
-/// The workload with this name; messages say which there are.
+/// A workload that can get a new specification.
 fn find(target: &str, path: &str, l: &mut Lowering<'_>) -> Option<Id<WorkloadModel>> {
-    let found = l
-        .model
-        .workloads
-        .iter()
-        .find(|(_, w)| pods::names(target, w.kind.name(), &w.namespace, &w.name))
-        .map(|(id, w)| {
-            (id, matches!(w.kind, WorkloadKind::Job(_) | WorkloadKind::Pod | WorkloadKind::Trace))
-        });
     let at = format!("{path}.target");
+    let found = find_workload(target, &at, l.model, l.errors)?;
+    let kind = &l.model.workloads[found].kind;
+    if matches!(kind, WorkloadKind::Job(_) | WorkloadKind::Pod | WorkloadKind::Trace) {
+        let help = "change a Deployment, StatefulSet, DaemonSet or ReplicaSet";
+        l.errors.error(at, format!("`{target}` cannot be changed during a run"), help);
+        return None;
+    }
+    Some(found)
+}
+
+/// The workload with this name; messages say which there are.
+pub(super) fn find_workload(
+    target: &str,
+    at: &str,
+    model: &Model,
+    errors: &mut Errors,
+) -> Option<Id<WorkloadModel>> {
+    let named = |w: &WorkloadModel| {
+        target != "*" && pods::names(target, w.kind.name(), &w.namespace, &w.name)
+    };
+    let found = model.workloads.iter().find(|(_, w)| named(w)).map(|(id, _)| id);
     match found {
-        Some((id, false)) => Some(id),
-        Some((_, true)) => {
-            let help = "change a Deployment, StatefulSet, DaemonSet or ReplicaSet";
-            l.errors.error(at, format!("`{target}` cannot be changed during a run"), help);
-            None
-        }
+        Some(id) => Some(id),
         None => {
-            let all: Vec<String> = l
-                .model
+            let all: Vec<String> = model
                 .workloads
                 .iter()
                 .filter(|(_, w)| !w.addon)
@@ -177,7 +238,7 @@ fn find(target: &str, path: &str, l: &mut Lowering<'_>) -> Option<Id<WorkloadMod
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "write Kind/NAME or Kind/NAMESPACE/NAME of one of the manifests".to_owned(),
             };
-            l.errors.error(at, format!("there is no workload `{target}`"), help);
+            errors.error(at, format!("there is no workload `{target}`"), help);
             None
         }
     }

@@ -19,13 +19,16 @@ use std::sync::Arc;
 pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, errors: &mut Errors) {
     let Some(trace) = &scenario.spec.trace else { return };
     let mut nodes = Vec::new();
+    let mut sizes: FxHashMap<(i64, i64), u32> = FxHashMap::default();
     if let Some(file) = &trace.nodes {
         let path = folder.join(file);
         let ok = rows::<NodeRow>(&path, "trace.nodes", NODE_COLUMNS, errors, |row, _| {
             let sane = row.cpu_millicores >= 0 && row.mem_bytes >= 0;
             if sane {
                 let (cpu, memory) = (MilliCpu::new(row.cpu_millicores), Bytes::new(row.mem_bytes));
-                nodes.push(TraceNode { name: row.id, cpu, memory });
+                let next = sizes.len() as u32;
+                let type_index = *sizes.entry((row.cpu_millicores, row.mem_bytes)).or_insert(next);
+                nodes.push(TraceNode { name: row.id, cpu, memory, type_index });
             }
             sane.then_some(true)
         });
@@ -73,9 +76,7 @@ pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, error
 fn group(nodes: &[TraceNode], model: &Model) -> GroupModel {
     let mut types: Vec<GroupType> = Vec::new();
     for node in nodes {
-        let known =
-            |t: &GroupType| t.allocatable_cpu == node.cpu && t.allocatable_memory == node.memory;
-        if !types.iter().any(known) {
+        if node.type_index as usize == types.len() {
             types.push(node_type(node));
         }
     }

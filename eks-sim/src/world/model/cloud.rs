@@ -1,47 +1,9 @@
-//! Subnets, node groups and instance types, lowered.
+//! Node groups and instance types, lowered.
 
-use super::Zone;
+use super::SubnetModel;
 use crate::catalog::{CapacityType, InstanceType};
 use crate::k8s;
-use crate::policy::vpc_cni::{AddressSpace, Cidr, Holding, Placement};
 use crate::units::{Bytes, Dist, Id, MilliCpu, MoneyRate};
-
-/// A subnet.
-#[derive(Clone, Debug)]
-pub struct SubnetModel {
-    /// Name.
-    pub name: String,
-    /// Zone.
-    pub zone: Id<Zone>,
-    /// First address and prefix length.
-    pub network: (u32, u8),
-    /// Addresses held by something outside the cluster.
-    pub used_addresses: u32,
-}
-
-impl SubnetModel {
-    /// Its addresses before the cluster takes any.
-    ///
-    /// # Panics
-    /// Never: size and use were checked when the model was built.
-    #[must_use]
-    pub fn space(&self) -> AddressSpace {
-        let cidr = Cidr::containing(self.network.0.into(), self.network.1);
-        let mut space = AddressSpace::new(cidr).expect("the size of a subnet was checked");
-        let mut out = Vec::new();
-        space
-            .take(Holding::Other, self.used_addresses, &mut Placement::Sequential, &mut out)
-            .expect("the number of used addresses was checked");
-        space
-    }
-
-    /// The block as text.
-    #[must_use]
-    pub fn cidr(&self) -> String {
-        let [a, b, c, d] = self.network.0.to_be_bytes();
-        format!("{a}.{b}.{c}.{d}/{}", self.network.1)
-    }
-}
 
 /// Where instances of a group come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,19 +3,25 @@
 
 mod autoscaling;
 mod cloud;
+mod network;
 mod pods;
 mod services;
 mod workloads;
 
 pub use super::fault_model::{FaultKind, FaultModel, RandomFault, StockoutModel, StockoutRate};
 pub use super::trace::{TraceModel, TraceNode, TracePod};
-pub use autoscaling::{HpaModel, Measure, MetricModel, MetricSource, VpaModel};
-pub use cloud::{
-    Allocation, GroupKind, GroupModel, GroupType, MaxUnavailable, ScalingModel, SubnetModel,
-    UpdateModel,
+pub use autoscaling::{
+    HpaModel, HpaPatch, Measure, MetricModel, MetricSource, ScaledObjectModel, TriggerKind,
+    TriggerModel, VpaContainer, VpaModel,
 };
-pub use pods::{ClaimModel, FargateModel, ImageModel, ProbeModel, QuotaModel, Template};
-pub use services::{CallModel, ServiceModel, TrafficModel};
+pub use cloud::{
+    Allocation, GroupKind, GroupModel, GroupType, MaxUnavailable, ScalingModel, UpdateModel,
+};
+pub use network::{EniConfigModel, LoadBalancerModel, NetworkModel, SubnetModel, SubnetRole};
+pub use pods::{
+    ClaimModel, ContainerUse, FargateModel, ImageModel, ProbeModel, QuotaModel, Template,
+};
+pub use services::{CallModel, ColdStart, ServiceModel, TrafficModel};
 pub use workloads::{BudgetModel, CronModel, JobModel, WorkloadKind, WorkloadModel};
 
 use super::karpenter::KarpenterModel;
@@ -57,8 +63,10 @@ pub struct Model {
     pub zones: IdVec<Zone, String>,
     /// Subnets.
     pub subnets: IdVec<SubnetModel, SubnetModel>,
-    /// VPC CNI settings.
+    /// VPC CNI settings as written.
     pub cni: CniSpec,
+    /// The CNI's settings in effect, ENIConfigs, load balancers.
+    pub network: NetworkModel,
     /// Node groups: those of Auto Scaling first.
     pub groups: IdVec<GroupModel, GroupModel>,
     /// vCPUs that the account may run, by quota.
@@ -79,10 +87,16 @@ pub struct Model {
     pub cron_jobs: IdVec<CronModel, CronModel>,
     /// Services.
     pub services: IdVec<ServiceModel, ServiceModel>,
+    /// Requests are simulated one by one.
+    pub exact_requests: bool,
     /// Services in an order in which callers come before the called.
     pub service_order: Vec<Id<ServiceModel>>,
     /// HPAs.
     pub hpas: IdVec<HpaModel, HpaModel>,
+    /// Changes of their bounds, by time.
+    pub hpa_patches: Vec<HpaPatch>,
+    /// ScaledObjects.
+    pub scaled_objects: IdVec<ScaledObjectModel, ScaledObjectModel>,
     /// Custom and external metrics.
     pub metrics: Vec<MetricModel>,
     /// VPAs.
@@ -120,6 +134,8 @@ pub struct Limits {
     pub events_per_run: u64,
     /// Pods at once.
     pub pods: u32,
+    /// Attempts of single requests, in the exact mode.
+    pub requests: u64,
 }
 
 /// The control plane.

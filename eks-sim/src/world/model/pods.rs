@@ -2,6 +2,7 @@
 
 use super::{GroupModel, ServiceModel};
 use crate::k8s;
+use crate::policy::vpa::Amounts;
 use crate::units::{Bytes, Dist, Id, MilliCpu, MoneyRate, Span};
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub struct Template {
     pub priority: i32,
     /// Uses the node's network.
     pub host_network: bool,
+    /// Gets a branch interface with security groups of its own.
+    pub branch: bool,
     /// Belongs to a DaemonSet.
     pub daemon: bool,
     /// Belongs to a trace: nothing but its running time is simulated.
@@ -43,6 +46,8 @@ pub struct Template {
     pub images: Vec<(Id<ImageModel>, bool)>,
     /// Init containers that run to their end.
     pub init_containers: u32,
+    /// Init containers that go on running: the containers start after them.
+    pub sidecars: u32,
     /// Containers that go on running.
     pub containers: u32,
     /// Readiness: initial delay, period, successes; `None` without a probe.
@@ -51,8 +56,14 @@ pub struct Template {
     pub grace: Span,
     /// Time of preStop hooks.
     pub pre_stop: Span,
+    /// Share of the requests that its pods answer with an error.
+    pub errors: f64,
     /// Services that select the pods.
     pub services: Vec<Id<ServiceModel>>,
+    /// Containers that go on running, then sidecars: what each uses.
+    pub uses: Vec<ContainerUse>,
+    /// The container that serves requests and whose memory grows, by position in `uses`.
+    pub main: usize,
     /// CPU of an idle pod.
     pub idle_cpu: MilliCpu,
     /// Memory of an idle pod.
@@ -92,6 +103,21 @@ pub struct FargateModel {
     pub type_index: u32,
     /// Why Fargate does not run them.
     pub refusal: Option<String>,
+}
+
+/// What one container of an idle pod uses.
+#[derive(Clone, Debug)]
+pub struct ContainerUse {
+    /// Name.
+    pub name: String,
+    /// Millicores.
+    pub idle_cpu: f64,
+    /// Bytes.
+    pub idle_memory: f64,
+    /// Memory limit; none if it is 0 or absent.
+    pub memory_limit: Option<i64>,
+    /// Requests.
+    pub requests: Amounts,
 }
 
 /// A ResourceQuota.

@@ -1,6 +1,7 @@
 //! Services and the requests that reach them, lowered.
 
-use crate::policy::traffic::{Discipline, Markov, RateProfile};
+use super::WorkloadModel;
+use crate::policy::traffic::{Discipline, Markov, Noise, RateProfile, RetryPolicy};
 use crate::units::{Bytes, Id, Span};
 
 /// A Service and the requests that reach it.
@@ -25,8 +26,10 @@ pub struct TrafficModel {
     pub rate: Option<RateProfile>,
     /// Random calm and busy times of it.
     pub markov: Option<Markov>,
-    /// How often clients outside try again.
-    pub retries: u32,
+    /// Random noise on it.
+    pub noise: Option<Noise>,
+    /// How clients outside try again.
+    pub retry: RetryPolicy,
     /// CPU seconds of a request.
     pub cpu_seconds: f64,
     /// Standard deviation of the same over its mean.
@@ -35,6 +38,8 @@ pub struct TrafficModel {
     pub latency_floor: f64,
     /// Memory of a request in flight.
     pub memory: Bytes,
+    /// Pods that are slow at first.
+    pub cold_start: Option<ColdStart>,
     /// Longest wait.
     pub timeout: Span,
     /// Requests a pod works on at once.
@@ -47,6 +52,10 @@ pub struct TrafficModel {
     pub own_queues: bool,
     /// Calls stay in the caller's zone where it has an endpoint.
     pub zone_aware: bool,
+    /// Workloads that requests are split over; none: evenly over all pods.
+    pub backends: Vec<Id<WorkloadModel>>,
+    /// Their weights at the start.
+    pub weights: Vec<f64>,
     /// Requests it sends on.
     pub calls: Vec<CallModel>,
 }
@@ -58,6 +67,15 @@ pub struct CallModel {
     pub to: Id<ServiceModel>,
     /// Calls per request.
     pub per_request: f64,
-    /// How often a failed call is tried again.
-    pub retries: u32,
+    /// How a failed call is tried again.
+    pub retry: RetryPolicy,
+}
+
+/// Pods that are slow for a while after their containers have started.
+#[derive(Clone, Copy, Debug)]
+pub struct ColdStart {
+    /// How long.
+    pub duration: Span,
+    /// Factor on the CPU seconds of a request.
+    pub slowdown: f64,
 }

@@ -168,6 +168,10 @@ impl Catalog {
     pub fn allocatable(&self, index: usize) -> &Resources {
         &self.allocatable[index]
     }
+    /// Names of the resources and their columns.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.columns.iter().map(|(name, column)| (name.as_str(), *column))
+    }
     /// Column of a resource.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {

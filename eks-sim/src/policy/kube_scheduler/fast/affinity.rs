@@ -32,10 +32,36 @@ pub(super) struct Plan {
 /// Domain tables of one decision.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    forbidden: Vec<(TopologyId, Vec<i64>)>,
-    required: Vec<(TopologyId, Vec<i64>)>,
+    forbidden: Vec<(TopologyId, Table)>,
+    required: Vec<(TopologyId, Table)>,
     /// Whether no pod matches anywhere and the pod may start the group.
     may_start: bool,
+}
+
+/// Pods by domain.
+#[derive(Debug)]
+enum Table {
+    /// As the group keeps them: its number, and which of its tables.
+    Kept(GroupId, usize),
+    /// Counted for this decision.
+    Counted(Vec<i64>),
+}
+
+impl Table {
+    fn new((group, topology): Counts, groups: &Groups) -> Self {
+        if let Some(at) = groups.dense(group, topology) {
+            return Self::Kept(group, at);
+        }
+        let mut counts = Vec::new();
+        groups.by_domain(group, topology, None, &mut counts);
+        Self::Counted(counts)
+    }
+    fn counts<'a>(&'a self, groups: &'a Groups) -> &'a [i64] {
+        match self {
+            Self::Kept(group, at) => groups.kept(*group, *at),
+            Self::Counted(counts) => counts,
+        }
+    }
 }
 
 impl Plan {
@@ -46,8 +72,10 @@ impl Plan {
         if !terms.affinity.is_empty() {
             let all: Vec<AffinityTerm> = terms.affinity.iter().map(|t| expand(cx, t)).collect();
             out.matches_itself = all.iter().all(|t| own_matches(t, cx.class));
-            let keys = all.iter().map(|t| groups.topology(t.key, cx.cache)).collect();
-            out.required = Some((groups.group(Counted::Matched(all), cx.cache), keys));
+            let keys: Vec<_> = all.iter().map(|t| groups.topology(t.key, cx.cache)).collect();
+            let group = groups.group(Counted::Matched(all), cx.cache);
+            keys.iter().for_each(|k| groups.want_dense(group, *k));
+            out.required = Some((group, keys));
         }
         for term in &terms.anti_affinity {
             let counts = matched(cx, groups, expand(cx, term));
@@ -88,44 +116,36 @@ impl Plan {
     }
     /// The tables of a decision.
     pub(super) fn rules(&self, groups: &Groups) -> Rules {
-        let table = |(group, topology): Counts| {
-            let mut counts = Vec::new();
-            groups.by_domain(group, topology, None, &mut counts);
-            (topology, counts)
-        };
+        let table = |counts: Counts| (counts.1, Table::new(counts, groups));
         let occupied = |c: &&Counts| !groups.entries(c.0).is_empty();
         let forbidden = self.forbidden.iter().filter(occupied).map(|c| table(*c)).collect();
         let Some((group, topologies)) = &self.required else {
             return Rules { forbidden, ..Rules::default() };
         };
         let required: Vec<_> = topologies.iter().map(|t| table((*group, *t))).collect();
-        let nobody = required.iter().all(|(_, counts)| counts.iter().all(|n| *n == 0));
+        let nobody = required.iter().all(|(_, t)| t.counts(groups).iter().all(|n| *n == 0));
         Rules { forbidden, required, may_start: nobody && self.matches_itself }
     }
-    /// Raw scores of feasible positions; `None` if nothing weighs.
-    pub(super) fn raw(
-        &self,
-        groups: &Groups,
-        order: &[NodeKey],
-        feasible: &[u32],
-    ) -> Option<Vec<i64>> {
-        let mut raw = vec![0; feasible.len()];
-        let mut counts = Vec::new();
-        let mut any = false;
-        for (weight, (group, topology)) in &self.weighted {
-            if groups.entries(*group).is_empty() {
+    /// Whether any pod weighs.
+    pub(super) fn scores(&self, groups: &Groups) -> bool {
+        self.weighted.iter().any(|(_, (group, _))| !groups.entries(*group).is_empty())
+    }
+    /// Raw scores of nodes.
+    pub(super) fn raw(&self, groups: &Groups, nodes: &[NodeKey]) -> Vec<i64> {
+        let mut raw = vec![0; nodes.len()];
+        for (weight, counts) in &self.weighted {
+            if groups.entries(counts.0).is_empty() {
                 continue;
             }
-            any = true;
-            groups.by_domain(*group, *topology, None, &mut counts);
-            let t = groups.topology_info(*topology);
-            for (p, sum) in feasible.iter().zip(&mut raw) {
-                let node = order.get(*p as usize).copied();
-                let domain = node.map_or(NO_DOMAIN, |n| t.domain(n));
-                *sum += weight * counts.get(domain as usize).copied().unwrap_or(0);
+            let table = Table::new(*counts, groups);
+            let by_domain = table.counts(groups);
+            let t = groups.topology_info(counts.1);
+            for (node, sum) in nodes.iter().zip(&mut raw) {
+                let count = by_domain.get(t.domain(*node) as usize).copied().unwrap_or(0);
+                *sum += weight * count;
             }
         }
-        any.then_some(raw)
+        raw
     }
 }
 
@@ -144,16 +164,15 @@ impl Rules {
     /// Whether the node's domains let the pod in.
     pub(super) fn allow(&self, groups: &Groups, node: NodeKey) -> bool {
         let domain = |t: TopologyId| groups.topology_info(t).domain(node);
-        let free = |(t, counts): &(TopologyId, Vec<i64>)| {
-            counts.get(domain(*t) as usize).is_none_or(|n| *n <= 0)
+        let count = |(t, table): &(TopologyId, Table)| {
+            table.counts(groups).get(domain(*t) as usize).copied().unwrap_or(0)
         };
+        let free = |table: &(TopologyId, Table)| count(table) <= 0;
         if !self.forbidden.iter().all(free) {
             return false;
         }
-        let has_key = |(t, _): &(TopologyId, Vec<i64>)| domain(*t) != NO_DOMAIN;
-        let there = |(t, counts): &(TopologyId, Vec<i64>)| {
-            counts.get(domain(*t) as usize).is_some_and(|n| *n > 0)
-        };
+        let has_key = |(t, _): &(TopologyId, Table)| domain(*t) != NO_DOMAIN;
+        let there = |table: &(TopologyId, Table)| count(table) > 0;
         self.required.iter().all(has_key) && (self.may_start || self.required.iter().all(there))
     }
 }

@@ -16,8 +16,11 @@ pub(super) type TopologyId = u32;
 
 /// A node without the key.
 pub(super) const NO_DOMAIN: u32 = u32::MAX;
-/// Domain counters are kept for keys with so few values; others are counted when asked for.
+/// Domain counters are kept for keys with so few values; others are counted when asked for, but
+/// for the first ones.
 const MAX_DENSE: usize = 1024;
+/// Counters kept for keys with many values, over all groups.
+const MAX_LARGE: usize = 1 << 21;
 
 /// A node label that makes domains.
 #[derive(Clone, Debug, Default)]
@@ -147,6 +150,8 @@ pub(super) struct Groups {
     known_list: Vec<ClassId>,
     present: Vec<bool>,
     topologies: Vec<Topology>,
+    /// Counters kept for keys with many values.
+    large: usize,
 }
 
 impl Groups {
@@ -307,7 +312,10 @@ impl Groups {
     pub(super) fn want_dense(&mut self, g: GroupId, topology: TopologyId) {
         let t = &self.topologies[topology as usize];
         let group = &mut self.groups[g as usize];
-        if t.nodes.len() <= MAX_DENSE && group.dense.iter().all(|d| d.0 != topology) {
+        let size = t.nodes.len();
+        let pays = size <= MAX_DENSE || self.large + size <= MAX_LARGE;
+        if pays && group.dense.iter().all(|d| d.0 != topology) {
+            self.large += if size <= MAX_DENSE { 0 } else { size };
             let mut counts = vec![0; t.nodes.len()];
             group.sum(t, &mut counts, |_| true);
             group.dense.push((topology, counts));
@@ -333,6 +341,14 @@ impl Groups {
         }
         into.resize(t.nodes.len(), 0);
         group.sum(t, into, |node| included.is_none_or(|f| f(node)));
+    }
+    /// Which of the group's tables counts by this topology.
+    pub(super) fn dense(&self, g: GroupId, topology: TopologyId) -> Option<usize> {
+        self.groups[g as usize].dense.iter().position(|d| d.0 == topology)
+    }
+    /// One of the group's tables; domains that are new may be missing at its end.
+    pub(super) fn kept(&self, g: GroupId, at: usize) -> &[i64] {
+        &self.groups[g as usize].dense[at].1
     }
     /// A topology.
     pub(super) fn topology_info(&self, topology: TopologyId) -> &Topology {

@@ -10,9 +10,13 @@
 //!   by node and domain.
 
 mod affinity;
+mod cells;
 mod groups;
 mod place;
+mod refuse;
+mod score;
 mod spread;
+mod window;
 
 pub(super) use place::place;
 
@@ -28,17 +32,53 @@ use std::sync::Arc;
 
 /// Position of a node that is not in the list.
 const NOWHERE: u32 = u32::MAX;
-/// A resource cell that has to be computed.
-const UNKNOWN: u16 = u16::MAX;
 /// A resource cell of a node where the pod does not fit.
-const NO_FIT: u16 = u16::MAX - 1;
+const NO_FIT: i16 = -1;
+/// A resource cell that has to be computed.
+const UNKNOWN: i16 = -2;
+/// Cells looked at together.
+const CHUNK: usize = 64;
 /// More rows than this are dropped together: with so many shapes they are not used again.
 const MAX_ROWS: usize = 512;
+
+/// Chunks that hold cells to be computed.
+#[derive(Clone, Debug, Default)]
+struct Dirty(Vec<u64>);
+
+impl Dirty {
+    fn all(cells: usize) -> Self {
+        Self(vec![u64::MAX; cells.div_ceil(CHUNK).div_ceil(64)])
+    }
+    fn mark(&mut self, cell: usize) {
+        let chunk = cell / CHUNK;
+        if let Some(word) = self.0.get_mut(chunk / 64) {
+            *word |= 1 << (chunk % 64);
+        }
+    }
+    /// Whether a chunk is marked; it is not afterwards.
+    #[inline]
+    fn take(&mut self, chunk: usize) -> bool {
+        let Some(word) = self.0.get_mut(chunk / 64) else { return false };
+        let marked = *word & 1 << (chunk % 64) != 0;
+        *word &= !(1 << (chunk % 64));
+        marked
+    }
+}
+
+/// Where the resource scores of a class come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// A row of cells.
+    Row(u32),
+    /// No row: the shape was never asked for before and may never be again.
+    Once,
+}
 
 /// Resource scores of one shape of request by list position.
 #[derive(Clone, Debug)]
 struct ShapeRow {
-    cells: Vec<u16>,
+    cells: Vec<i16>,
+    dirty: Dirty,
     /// Touches already taken in.
     seen: u64,
 }
@@ -54,6 +94,7 @@ const STATE_FAILS: u8 = 2;
 #[derive(Clone, Debug)]
 struct StaticRow {
     states: Vec<u8>,
+    dirty: Dirty,
     /// PreferNoSchedule taints not tolerated.
     taints: Vec<u8>,
     /// Sums of preferred affinity weights.
@@ -68,6 +109,7 @@ impl StaticRow {
     fn new(len: usize, seen: u64) -> Self {
         Self {
             states: vec![STATE_UNKNOWN; len],
+            dirty: Dirty::all(len),
             taints: vec![0; len],
             affinities: vec![0; len],
             any_taint: false,
@@ -94,7 +136,8 @@ struct Spread {
 #[derive(Clone, Debug)]
 struct Plan {
     version: u64,
-    shape: u32,
+    shape: Shape,
+    quick: Option<cells::Quick>,
     fixed: u32,
     soft: Vec<Spread>,
     hard: Vec<Spread>,
@@ -149,10 +192,12 @@ pub(super) struct Fast {
     touched: TouchLog,
     changed: TouchLog,
     shapes: Vec<ShapeRow>,
-    shape_index: FxHashMap<ShapeKey, u32>,
+    shape_index: FxHashMap<ShapeKey, Shape>,
+    /// Node → what requests for processor time and memory look at.
+    loads: Vec<cells::Load>,
     statics: Vec<StaticRow>,
     static_index: FxHashMap<StaticKey, u32>,
-    plans: Vec<Option<Plan>>,
+    plans: Vec<Option<Box<Plan>>>,
     /// Classes that go the plain path, by plan version.
     plain: FxHashMap<ClassId, u64>,
     /// Plans of older versions are made anew.
@@ -164,6 +209,7 @@ pub(super) struct Fast {
     version: u64,
     /// Last failure by class with the state's version.
     failures: FxHashMap<ClassId, (u64, Arc<Unschedulable>)>,
+    refused: FxHashMap<ClassId, refuse::Refusals>,
     scratch: place::Scratch,
 }
 
@@ -180,9 +226,11 @@ impl Fast {
             order.iter().map(|n| old.get(*n as usize).copied().unwrap_or(NOWHERE)).collect();
         for row in &mut self.shapes {
             row.cells = permuted(&row.cells, &from, UNKNOWN);
+            row.dirty = Dirty::all(from.len());
         }
         for row in &mut self.statics {
             row.states = permuted(&row.states, &from, STATE_UNKNOWN);
+            row.dirty = Dirty::all(from.len());
             row.taints = permuted(&row.taints, &from, 0);
             row.affinities = permuted(&row.affinities, &from, 0);
         }
@@ -247,20 +295,26 @@ impl Fast {
         }
         self.failures.insert(class, (self.version, Arc::new(failure.clone())));
     }
-    fn shape(&mut self, key: ShapeKey) -> u32 {
-        if let Some(&i) = self.shape_index.get(&key) {
-            return i;
+    /// The row of a shape; it gets one when it is asked for again.
+    fn shape(&mut self, key: ShapeKey) -> Shape {
+        let known = self.shape_index.get(&key).copied();
+        if let Some(Shape::Row(_)) = known {
+            return known.unwrap_or(Shape::Once);
         }
-        if self.shapes.len() >= MAX_ROWS {
+        if self.shapes.len() >= MAX_ROWS || self.shape_index.len() >= 32 * MAX_ROWS {
             self.shapes.clear();
             self.shape_index.clear();
             self.plan_version += 1;
         }
-        let row = ShapeRow { cells: vec![UNKNOWN; self.order.len()], seen: self.touched.end() };
-        self.shapes.push(row);
-        let i = self.shapes.len() as u32 - 1;
-        self.shape_index.insert(key, i);
-        i
+        let mut shape = Shape::Once;
+        if known.is_some() {
+            let len = self.order.len();
+            let (cells, dirty) = (vec![UNKNOWN; len], Dirty::all(len));
+            self.shapes.push(ShapeRow { cells, dirty, seen: self.touched.end() });
+            shape = Shape::Row(self.shapes.len() as u32 - 1);
+        }
+        self.shape_index.insert(key, shape);
+        shape
     }
     fn fixed(&mut self, key: StaticKey) -> u32 {
         if let Some(&i) = self.static_index.get(&key) {
@@ -277,33 +331,49 @@ impl Fast {
         i
     }
     /// Forgets the cells of nodes that changed since the rows were last used.
-    fn catch_up(&mut self, shape: u32, fixed: u32) {
+    fn catch_up(&mut self, shape: Shape, fixed: u32) {
         let positions = &self.positions;
         let at = |n: &NodeKey| positions.get(*n as usize).copied().unwrap_or(NOWHERE) as usize;
-        let row = &mut self.shapes[shape as usize];
-        match self.touched.since(row.seen) {
-            Some(nodes) => {
-                for node in nodes {
-                    if let Some(cell) = row.cells.get_mut(at(node)) {
-                        *cell = UNKNOWN;
+        if let Shape::Row(shape) = shape {
+            let row = &mut self.shapes[shape as usize];
+            match self.touched.since(row.seen) {
+                Some(nodes) => {
+                    for i in nodes.iter().map(at) {
+                        if let Some(cell) = row.cells.get_mut(i) {
+                            *cell = UNKNOWN;
+                            row.dirty.mark(i);
+                        }
                     }
                 }
+                None => {
+                    row.cells.fill(UNKNOWN);
+                    row.dirty = Dirty::all(row.cells.len());
+                }
             }
-            None => row.cells.fill(UNKNOWN),
+            row.seen = self.touched.end();
         }
-        row.seen = self.touched.end();
         let row = &mut self.statics[fixed as usize];
         match self.changed.since(row.seen) {
             Some(nodes) => {
-                for node in nodes {
-                    if let Some(state) = row.states.get_mut(at(node)) {
+                for i in nodes.iter().map(at) {
+                    if let Some(state) = row.states.get_mut(i) {
                         *state = STATE_UNKNOWN;
+                        row.dirty.mark(i);
                     }
                 }
             }
-            None => row.states.fill(STATE_UNKNOWN),
+            None => {
+                row.states.fill(STATE_UNKNOWN);
+                row.dirty = Dirty::all(row.states.len());
+            }
         }
         row.seen = self.changed.end();
+    }
+    /// Takes the pods of a node in.
+    pub(super) fn reload(&mut self, node: NodeKey, info: &NodeInfo) {
+        if let Some(load) = self.loads.get_mut(node as usize) {
+            load.update(info);
+        }
     }
 }
 
@@ -316,6 +386,10 @@ impl Cache {
     pub(super) fn attach_fast(&mut self, key: NodeKey) {
         let info = &self.nodes[key as usize];
         self.fast.groups.attach(key, info);
+        if self.fast.loads.len() <= key as usize {
+            self.fast.loads.resize(key as usize + 1, cells::Load::default());
+        }
+        self.fast.loads[key as usize].set(info);
     }
 }
 

@@ -1,84 +1,107 @@
 //! One decision from the tables.
 
 use super::super::class::{SpreadConstraint, WhenUnsatisfiable};
-use super::super::framework::Cx;
-use super::super::plugins::{
-    image_locality, inter_pod_affinity_score, node_affinity, node_name,
-    node_resources_balanced_allocation, node_resources_fit, node_unschedulable,
-    pod_topology_spread, taint_toleration,
-};
+use super::super::framework::{Cx, filter_node};
+use super::super::plugins::{node_affinity, pod_topology_spread};
 use super::super::profile::Plugin;
 use super::super::schedule::{Placement, PodToSchedule, Unschedulable};
-use super::super::{Cache, ClassId, NodeInfo, NodeKey, NodeStatic, num_feasible_nodes_to_find};
-use super::affinity::Rules;
-use super::groups::{Counted, Groups};
-use super::{
-    Fast, NO_FIT, Plan, STATE_FAILS, STATE_PASSES, STATE_UNKNOWN, Spread, StaticRow, UNKNOWN,
-    Weights,
-};
-use std::sync::Arc;
-
-/// Nodes filtered at a time.
-const CHUNK: usize = 64;
+use super::super::{Cache, Strategy, num_feasible_nodes_to_find};
+use super::cells::{Quick, weight_of};
+use super::groups::Counted;
+use super::window::{Gate, Hard, Nominated, nominated};
+use super::{Fast, Plan, Shape, Spread, Weights};
 
 /// Buffers that keep their memory from one decision to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scratch {
-    /// Positions of feasible nodes.
-    feasible: Vec<u32>,
-    totals: Vec<i32>,
+    pub(super) window: super::window::Window,
+    pub(super) totals: Vec<i32>,
     pub(super) spread: super::spread::Scratch,
 }
 
-/// A hard constraint ready to be asked.
-struct Hard {
-    counts: Vec<i64>,
-    topology: u32,
-    /// Largest count at which the pod may still come.
-    limit: i64,
-}
+type Decision = Result<Placement, Box<Unschedulable>>;
 
-/// Decides where the pod goes, if the tables cover it; `None` sends it the plain way (as does a
-/// failure, whose reasons only the plain path tells).
+/// Decides where the pod goes, if the tables cover it; `None` sends it the plain way (as do most
+/// failures, whose reasons only the plain path tells).
 pub(in super::super) fn place(
     cache: &mut Cache,
     pod: &PodToSchedule,
     tie: &mut dyn FnMut(u32) -> u32,
-) -> Option<Result<Placement, Box<Unschedulable>>> {
-    if pod.nominated.is_some() || !cache.has_no_nominations() {
-        return None;
-    }
+) -> Option<Decision> {
     let mut fast = std::mem::take(&mut cache.fast);
-    let out = fast.place(cache, pod.class, tie);
+    let out = fast.place(cache, pod, tie);
     cache.fast = fast;
-    if let Some(Ok((_, next))) = &out {
-        cache.next_start = *next;
+    let (decision, next) = out?;
+    if let Some(next) = next {
+        cache.next_start = next;
     }
-    out.map(|r| r.map(|placed| placed.0))
+    Some(decision)
 }
 
 impl Fast {
+    /// The decision, and the next scan position if it moves.
     fn place(
         &mut self,
         cache: &Cache,
-        id: ClassId,
+        pod: &PodToSchedule,
         tie: &mut dyn FnMut(u32) -> u32,
-    ) -> Option<Result<(Placement, usize), Box<Unschedulable>>> {
+    ) -> Option<(Decision, Option<usize>)> {
+        let id = pod.class;
         let class = cache.class_info(id);
         let cx = Cx { cache, id, class, args: cache.profile_of(class) };
-        if let Some(failure) = self.failure(id) {
-            return Some(Err(Box::new((**failure).clone())));
+        let free = cache.has_no_nominations();
+        if let Some(failure) = self.failure(id).filter(|_| free && pod.nominated.is_none()) {
+            return Some((Err(Box::new((**failure).clone())), None));
+        }
+        if let Some(found) = self.only_node(&cx, pod) {
+            return Some(found);
         }
         let mut plan = self.plan(&cx)?;
         if cx.args.has(Plugin::InterPodAffinity) {
             plan.affinity.learn(&cx, &mut self.groups);
         }
-        let placed = self.run(&cx, &plan, tie);
-        self.plans[id.index()] = Some(plan);
-        placed.map(Ok)
+        let placed = self.run(&cx, &plan, pod, tie);
+        if plan.shape != Shape::Once {
+            self.plans[id.index()] = Some(plan);
+        }
+        placed
+    }
+    /// A pod that names its node (as DaemonSets' pods do), if the node takes it.
+    fn only_node(&self, cx: &Cx<'_>, pod: &PodToSchedule) -> Option<(Decision, Option<usize>)> {
+        let (class, args) = (cx.class, cx.args);
+        let terms = class.terms.as_ref().ok()?;
+        let mut node_set = None;
+        let named = class.nodes.names_nodes()
+            && args.has(Plugin::NodeAffinity)
+            && node_affinity::pre_filter(cx, &mut node_set).is_ok();
+        let ([node], _) = node_set.as_ref().filter(|_| named).map(|s| (s.0.as_slice(), s.1))?
+        else {
+            return None;
+        };
+        let others = args.has(Plugin::PodTopologySpread)
+            && !pod_topology_spread::constraints(cx, WhenUnsatisfiable::DoNotSchedule)
+                .is_ok_and(|c| c.is_empty());
+        let position = *self.positions.get(*node as usize)?;
+        if others
+            || position == super::NOWHERE
+            || pod.nominated.is_some()
+            || !cx.cache.has_no_nominations()
+            || cx.cache.holds_anti_affinity
+            || !terms.affinity.is_empty()
+            || !(class.claims.is_empty() && class.disks.is_empty() && args.custom.is_empty())
+        {
+            return None;
+        }
+        let (info, fixed) = super::cells::parts(cx, *node)?;
+        let idle = super::refuse::idle_filters(false);
+        if filter_node(cx, &idle, info, fixed).is_some() {
+            return None;
+        }
+        let placement = Placement { node: *node, feasible: 1, examined: 1 };
+        Some((Ok(placement), Some((cx.cache.next_start + 1) % self.order.len())))
     }
     /// Takes the plan of a class out of the table, made anew if it is out of date.
-    fn plan(&mut self, cx: &Cx<'_>) -> Option<Plan> {
+    fn plan(&mut self, cx: &Cx<'_>) -> Option<Box<Plan>> {
         let i = cx.id.index();
         if self.plans.len() <= i {
             self.plans.resize(i + 1, None);
@@ -94,7 +117,7 @@ impl Fast {
         if plan.is_none() {
             self.plain.insert(cx.id, self.plan_version);
         }
-        plan
+        plan.map(Box::new)
     }
     fn new_plan(&mut self, cx: &Cx<'_>) -> Option<Plan> {
         let class = cx.class;
@@ -123,8 +146,8 @@ impl Fast {
         }
         let own = class.spread.as_ref().is_ok_and(|s| !s.is_empty());
         let require_all = own || !cx.args.system_defaults;
-        let version = self.plan_version;
-        Some(Plan { version, shape, fixed, soft, hard, affinity, require_all, weights })
+        let (version, quick) = (self.plan_version, Quick::new(cx));
+        Some(Plan { version, shape, quick, fixed, soft, hard, affinity, require_all, weights })
     }
     fn spreads(&mut self, cx: &Cx<'_>, all: Vec<SpreadConstraint>) -> Vec<Spread> {
         let hostname = cx.cache.symbols().lookup("kubernetes.io/hostname");
@@ -153,9 +176,30 @@ impl Fast {
         &mut self,
         cx: &Cx<'_>,
         plan: &Plan,
+        pod: &PodToSchedule,
         tie: &mut dyn FnMut(u32) -> u32,
-    ) -> Option<(Placement, usize)> {
-        let hard = (self.hard(cx, plan)?, plan.affinity.rules(&self.groups));
+    ) -> Option<(Decision, Option<usize>)> {
+        let gate = Gate {
+            hard: self.hard(cx, plan)?,
+            rules: plan.affinity.rules(&self.groups),
+            nominated: self.nominated(cx, pod)?,
+        };
+        let terms = cx.class.pod_terms();
+        let alone =
+            terms.affinity.is_empty() && terms.anti_affinity.is_empty() && plan.hard.is_empty();
+        if !gate.nominated.is_empty() && !(alone && gate.is_local()) {
+            // Nominated pods count for these filters too.
+            return None;
+        }
+        if let Some(node) = pod.nominated {
+            // The nominated node is tried first; if it is not free, the plain way says why.
+            let fits = gate.is_local()
+                && self.positions.get(node as usize).is_some_and(|p| *p != super::NOWHERE)
+                && self.passes(cx, node)
+                && gate.nominated_leave_room(cx, node);
+            let placement = Placement { node, feasible: 1, examined: 1 };
+            return fits.then_some((Ok(placement), None));
+        }
         let count = self.order.len();
         let percentage = cx.args.profile.percentage_of_nodes_to_score;
         let scores = !cx.args.profile.weights.is_empty();
@@ -164,85 +208,22 @@ impl Fast {
         // Nodes may have gone since the position was set.
         let start = cx.cache.next_start % count.max(1);
         self.catch_up(plan.shape, plan.fixed);
-        let mut feasible = std::mem::take(&mut self.scratch.feasible);
-        feasible.clear();
-        let first = self.scan(cx, plan, &hard, start..count, wanted, &mut feasible);
-        let second = self.scan(cx, plan, &hard, 0..start, wanted, &mut feasible);
-        let examined = first + second;
-        let order = Arc::clone(&self.order);
-        let node = match feasible.as_slice() {
-            [] => None,
-            [one] => Some(*one),
-            _ => self.best(cx, plan, &feasible, tie),
-        };
-        let found = feasible.len() as u32;
-        self.scratch.feasible = feasible;
-        let node = *order.get(node? as usize)?;
-        let placement = Placement { node, feasible: found, examined: examined as u32 };
-        Some((placement, (start + examined) % count))
+        self.scan(cx, plan, &gate, start, wanted);
+        let (found, examined) = (self.scratch.window.found, self.scratch.window.values.len());
+        if found == 0 {
+            let failed = self.refusals(cx, &gate, start)?;
+            return Some((Err(failed), Some(start)));
+        }
+        let position = self.best(cx, plan, tie)?;
+        let node = *self.order.get(position)?;
+        let placement = Placement { node, feasible: found as u32, examined: examined as u32 };
+        Some((Ok(placement), Some((start + examined) % count)))
     }
-    /// Filters a range of positions; gives how many were examined.
-    fn scan(
-        &mut self,
-        cx: &Cx<'_>,
-        plan: &Plan,
-        (hard, rules): &(Vec<Hard>, Rules),
-        range: std::ops::Range<usize>,
-        wanted: usize,
-        feasible: &mut Vec<u32>,
-    ) -> usize {
-        let simple = hard.is_empty() && rules.is_empty();
-        let mut examined = 0;
-        for base in range.clone().step_by(CHUNK) {
-            let chunk = base..range.end.min(base + CHUNK);
-            self.fill(cx, plan, chunk.clone());
-            let states = &self.statics[plan.fixed as usize].states[chunk.clone()];
-            let cells = &self.shapes[plan.shape as usize].cells[chunk.clone()];
-            if simple && feasible.len() + CHUNK <= wanted {
-                let (found, count) = passing(states, cells, base as u32);
-                feasible.extend_from_slice(&found[..count]);
-                examined += chunk.len();
-                continue;
-            }
-            let nodes = &self.order[chunk];
-            for (i, ((node, state), cell)) in nodes.iter().zip(states).zip(cells).enumerate() {
-                if feasible.len() >= wanted {
-                    return examined;
-                }
-                examined += 1;
-                if *state == STATE_PASSES
-                    && *cell != NO_FIT
-                    && hard.iter().all(|h| h.allows(&self.groups, *node))
-                    && rules.allow(&self.groups, *node)
-                {
-                    feasible.push((base + i) as u32);
-                }
-            }
+    fn nominated(&self, cx: &Cx<'_>, pod: &PodToSchedule) -> Option<Vec<Nominated>> {
+        if cx.cache.has_no_nominations() {
+            return Some(Vec::new());
         }
-        examined
-    }
-    /// Computes the unknown cells of a chunk.
-    fn fill(&mut self, cx: &Cx<'_>, plan: &Plan, chunk: std::ops::Range<usize>) {
-        let row = &mut self.statics[plan.fixed as usize];
-        if row.states[chunk.clone()].iter().fold(false, |any, s| any | (*s == STATE_UNKNOWN)) {
-            for i in chunk.clone().filter(|i| row.states[*i] == STATE_UNKNOWN).collect::<Vec<_>>() {
-                let cell = static_cell(cx, self.order[i]);
-                row.states[i] = if cell.passes { STATE_PASSES } else { STATE_FAILS };
-                (row.taints[i], row.affinities[i]) = (cell.taint, cell.affinity);
-                row.any_taint |= cell.taint > 0;
-            }
-        }
-        let row = &mut self.shapes[plan.shape as usize];
-        let nodes = &self.order[chunk.clone()];
-        let states = &self.statics[plan.fixed as usize].states[chunk.clone()];
-        let cells = &mut row.cells[chunk];
-        if cells.iter().fold(false, |any, c| any | (*c == UNKNOWN)) {
-            for ((cell, node), state) in cells.iter_mut().zip(nodes).zip(states) {
-                if *cell == UNKNOWN && *state == STATE_PASSES {
-                    *cell = shape_cell(cx, *node);
-                }
-            }
-        }
+        nominated(cx, pod.key, &self.positions)
     }
     /// Counts for the hard constraints; `None` if the tables do not cover them.
     fn hard(&self, cx: &Cx<'_>, plan: &Plan) -> Option<Vec<Hard>> {
@@ -267,149 +248,13 @@ impl Fast {
                 least = 0;
             }
             let limit = i64::from(s.constraint.max_skew) + least - i64::from(s.selects_itself);
-            out.push(Hard { counts, topology: s.topology, limit });
+            // While every domain has room the constraint has nothing to say.
+            if counts.iter().zip(&t.nodes).any(|(count, nodes)| *nodes > 0 && *count > limit) {
+                out.push(Hard { counts, topology: s.topology, limit });
+            }
         }
         Some(out)
     }
-    /// The position of the best feasible node.
-    fn best(
-        &mut self,
-        cx: &Cx<'_>,
-        plan: &Plan,
-        feasible: &[u32],
-        tie: &mut dyn FnMut(u32) -> u32,
-    ) -> Option<u32> {
-        let mut totals = std::mem::take(&mut self.scratch.totals);
-        let shape = &self.shapes[plan.shape as usize].cells;
-        totals.clear();
-        let (first, last) = (*feasible.first()? as usize, *feasible.last()? as usize);
-        if first < last && last - first + 1 == feasible.len() {
-            totals.extend(shape[first..=last].iter().map(|c| i32::from(*c)));
-        } else {
-            totals.extend(feasible.iter().map(|p| i32::from(shape[*p as usize])));
-        }
-        add_static(plan.weights, &self.statics[plan.fixed as usize], feasible, &mut totals);
-        if plan.weights.image > 0 && cx.class.images.iter().any(|i| cx.cache.images.contains_key(i))
-        {
-            let all = cx.cache.node_count();
-            for (p, total) in feasible.iter().zip(&mut totals) {
-                if let Some((_, node)) = parts(cx, self.order[*p as usize]) {
-                    let score = image_locality::raw_score(cx, node, all);
-                    *total += narrow(plan.weights.image * score);
-                }
-            }
-        }
-        if plan.weights.spread > 0 {
-            self.add_spread(cx, plan, feasible, &mut totals);
-        }
-        if plan.weights.pod_affinity > 0
-            && let Some(raw) = plan.affinity.raw(&self.groups, &self.order, feasible)
-        {
-            let scores = inter_pod_affinity_score::normalized(&raw);
-            for (score, total) in scores.iter().zip(&mut totals) {
-                *total += narrow(plan.weights.pod_affinity * score);
-            }
-        }
-        let top = totals.iter().copied().max()?;
-        let ties = totals.iter().filter(|t| **t == top).count();
-        let pick = if ties > 1 { tie(ties as u32) as usize } else { 0 };
-        let mut best = feasible.iter().zip(&totals).filter(|(_, t)| **t == top).map(|(p, _)| *p);
-        let chosen = best.nth(pick).or_else(|| feasible.first().copied());
-        self.scratch.totals = totals;
-        chosen
-    }
-}
-
-/// The positions of a chunk that pass both rows, without a branch a node.
-fn passing(states: &[u8], cells: &[u16], base: u32) -> ([u32; CHUNK], usize) {
-    let mut found = [0; CHUNK];
-    let mut count = 0;
-    for ((state, cell), position) in states.iter().zip(cells).zip(base..) {
-        found[count % CHUNK] = position;
-        count += usize::from((*state == STATE_PASSES) & (*cell < NO_FIT));
-    }
-    (found, count)
-}
-
-impl Hard {
-    fn allows(&self, groups: &Groups, node: NodeKey) -> bool {
-        let domain = groups.topology_info(self.topology).domain(node);
-        self.counts.get(domain as usize).is_some_and(|c| *c <= self.limit)
-    }
-}
-
-/// Scores and weights are small: a total stays far below 2^31.
-pub(super) fn narrow(x: i64) -> i32 {
-    i32::try_from(x).unwrap_or(i32::MAX)
-}
-
-fn add_static(weights: Weights, row: &StaticRow, feasible: &[u32], totals: &mut [i32]) {
-    if weights.taint > 0 && row.any_taint {
-        let raw = |p: &u32| i64::from(row.taints[*p as usize]);
-        let max = feasible.iter().map(raw).max().unwrap_or(0);
-        for (p, total) in feasible.iter().zip(&mut *totals).filter(|_| max > 0) {
-            *total += narrow(weights.taint * (100 - 100 * raw(p) / max));
-        }
-    }
-    if weights.affinity > 0 {
-        let raw = |p: &u32| i64::from(row.affinities[*p as usize]);
-        let max = feasible.iter().map(raw).max().unwrap_or(0);
-        for (p, total) in feasible.iter().zip(totals).filter(|_| max > 0) {
-            *total += narrow(weights.affinity * (100 * raw(p) / max));
-        }
-    }
-}
-
-/// What the Node object decides for a class.
-struct StaticCell {
-    passes: bool,
-    taint: u8,
-    affinity: i32,
-}
-
-pub(super) fn parts<'a>(cx: &Cx<'a>, node: NodeKey) -> Option<(&'a NodeInfo, &'a NodeStatic)> {
-    super::super::framework::node_parts(cx.cache, node)
-}
-
-fn static_cell(cx: &Cx<'_>, node: NodeKey) -> StaticCell {
-    let Some((_, fixed)) = parts(cx, node) else {
-        return StaticCell { passes: false, taint: 0, affinity: 0 };
-    };
-    let has = |p| cx.args.has(p);
-    let refused = (has(Plugin::NodeUnschedulable)
-        && node_unschedulable::filter(cx, fixed).is_some())
-        || (has(Plugin::NodeName) && node_name::filter(cx, fixed).is_some())
-        || (has(Plugin::TaintToleration)
-            && taint_toleration::untolerated(cx.class, fixed).is_some())
-        || (has(Plugin::NodeAffinity) && node_affinity::filter(cx, fixed).is_some());
-    let taint = taint_toleration::raw_score(cx.class, fixed);
-    StaticCell {
-        passes: !refused && taint <= i64::from(u8::MAX),
-        taint: u8::try_from(taint).unwrap_or(u8::MAX),
-        affinity: i32::try_from(node_affinity::raw_score(cx, fixed)).unwrap_or(i32::MAX),
-    }
-}
-
-fn shape_cell(cx: &Cx<'_>, node: NodeKey) -> u16 {
-    let Some((info, fixed)) = parts(cx, node) else { return NO_FIT };
-    if cx.args.has(Plugin::NodeResourcesFit) && !node_resources_fit::passes(cx, info, fixed) {
-        return NO_FIT;
-    }
-    let mut score = 0;
-    let fit = weight_of(cx, Plugin::NodeResourcesFit);
-    if fit > 0 {
-        score += fit * node_resources_fit::raw_score(cx, info, fixed);
-    }
-    let balanced = weight_of(cx, Plugin::NodeResourcesBalancedAllocation);
-    if balanced > 0 && !node_resources_balanced_allocation::skips_score(cx) {
-        score += balanced * node_resources_balanced_allocation::raw_score(cx, info, fixed);
-    }
-    u16::try_from(score).unwrap_or(0).min(NO_FIT - 1)
-}
-
-fn weight_of(cx: &Cx<'_>, plugin: Plugin) -> i64 {
-    let weights = &cx.args.profile.weights;
-    weights.iter().find(|w| w.0 == plugin).map_or(0, |w| w.1)
 }
 
 fn score_weights(cx: &Cx<'_>) -> Weights {
@@ -439,7 +284,9 @@ fn is_covered(cx: &Cx<'_>) -> bool {
     let named = cx.args.has(Plugin::NodeAffinity)
         && (node_affinity::pre_filter(cx, &mut node_set).is_err() || node_set.is_some());
     let weights = &cx.args.profile.weights;
-    let small = weights.iter().all(|w| (0..=300).contains(&w.1));
+    let resources = weight_of(cx, Plugin::NodeResourcesFit)
+        .saturating_add(weight_of(cx, Plugin::NodeResourcesBalancedAllocation));
+    let small = weights.iter().all(|w| (0..=300).contains(&w.1)) && resources <= 300;
     let preferred = cx.args.added_preferred.iter().chain(&class.nodes.preferred);
     terms
         && !named
@@ -457,7 +304,7 @@ fn is_covered(cx: &Cx<'_>) -> bool {
 fn plain_scores(cx: &Cx<'_>) -> bool {
     cx.args.fit_resources.iter().all(|(_, w)| (0..=1_000_000).contains(w))
         && match &cx.args.profile.strategy {
-            super::super::Strategy::RequestedToCapacityRatio(shape) => {
+            Strategy::RequestedToCapacityRatio(shape) => {
                 shape.iter().all(|p| (0..=100).contains(&p.1))
             }
             _ => true,

@@ -4,9 +4,12 @@ use super::super::NodeKey;
 use super::super::framework::Cx;
 use super::super::plugins::pod_topology_spread;
 use super::super::plugins::pod_topology_spread_score::{domain_weight, score_for_count};
+use super::cells::parts;
 use super::groups::NO_DOMAIN;
-use super::place::{includes_all, narrow, parts};
-use super::{Fast, Plan, Spread};
+use super::place::includes_all;
+use super::score::narrow;
+use super::window::Window;
+use super::{CHUNK, Fast, Plan, Spread};
 
 /// Buffers that keep their memory from one decision to the next.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +28,8 @@ pub(super) struct Scratch {
     placed: Vec<Placed>,
     /// Domain 0 for every position.
     zeros: Vec<u8>,
-    /// Feasible nodes that hold pods of the group: index and raw score.
-    holding: Vec<(u32, u32, i64)>,
+    /// Nodes of the window that hold pods of the group: index, domain, pods or raw score.
+    holding: Vec<(usize, usize, i64)>,
 }
 
 /// Domains by list position, as of some versions of node list and labels.
@@ -39,6 +42,8 @@ struct Placed {
 
 /// Domains that [`Fast::add_usual`] handles.
 const FEW: usize = 256;
+/// Domains that are looked for one by one rather than node by node.
+const VERY_FEW: usize = 4;
 
 impl Fast {
     /// Adds the weighted, normalised scores of the soft constraints.
@@ -46,14 +51,33 @@ impl Fast {
         &mut self,
         cx: &Cx<'_>,
         plan: &Plan,
-        feasible: &[u32],
+        window: &Window,
         totals: &mut [i32],
     ) {
         let mut scratch = std::mem::take(&mut self.scratch.spread);
-        if self.add_usual(cx, plan, feasible, totals, &mut scratch).is_some() {
-            self.scratch.spread = scratch;
-            return;
+        if self.add_usual(cx, plan, window, totals, &mut scratch).is_none() {
+            let (mut indices, mut feasible) = (Vec::new(), Vec::new());
+            window.each(|i, p| {
+                indices.push(i);
+                feasible.push(p as u32);
+            });
+            let mut extra = vec![0; feasible.len()];
+            self.add_any(cx, plan, &feasible, &mut extra, &mut scratch);
+            for (i, extra) in indices.into_iter().zip(extra) {
+                totals[i] += extra;
+            }
         }
+        self.scratch.spread = scratch;
+    }
+    /// Any constraints, node by node.
+    fn add_any(
+        &self,
+        cx: &Cx<'_>,
+        plan: &Plan,
+        feasible: &[u32],
+        totals: &mut [i32],
+        scratch: &mut Scratch,
+    ) {
         let order = &*self.order;
         let topologies = || plan.soft.iter().map(|s| self.groups.topology_info(s.topology));
         let complete = !plan.require_all || topologies().all(|t| t.labelled == order.len());
@@ -65,19 +89,19 @@ impl Fast {
         scratch.sums.resize(feasible.len(), 0.0);
         for s in &plan.soft {
             if s.is_hostname {
-                self.add_hosts(s, domain_weight(kept_nodes), feasible, &mut scratch);
+                self.add_hosts(s, domain_weight(kept_nodes), feasible, scratch);
             } else if complete {
                 let trivial = includes_all(cx, &s.constraint);
                 let included = |node: NodeKey| is_included(cx, s, node);
-                self.count(s, if trivial { None } else { Some(&included) }, &mut scratch);
-                self.add_domains(s, feasible, |_| true, &mut scratch);
+                self.count(s, if trivial { None } else { Some(&included) }, scratch);
+                self.add_domains(s, feasible, |_| true, scratch);
             } else {
                 let included = |node: NodeKey| has_all(node) && is_included(cx, s, node);
-                self.count(s, Some(&included), &mut scratch);
-                self.add_domains(s, feasible, kept, &mut scratch);
+                self.count(s, Some(&included), scratch);
+                self.add_domains(s, feasible, kept, scratch);
             }
         }
-        let Scratch { raw, sums, table, .. } = &mut scratch;
+        let Scratch { raw, sums, table, .. } = scratch;
         raw.clear();
         raw.extend(sums.iter().map(|s| rounded(*s)));
         if complete {
@@ -85,15 +109,14 @@ impl Fast {
         } else {
             normalise(raw, plan.weights.spread, |i| kept(feasible[i]), table, totals);
         }
-        self.scratch.spread = scratch;
     }
-    /// The usual case in two passes: at most one hostname and one other constraint, all nodes
-    /// labelled. Nodes without pods of the group score by their domain alone.
+    /// The usual case: at most one hostname and one other constraint, all nodes labelled. Nodes
+    /// without pods of the group score by their domain alone.
     fn add_usual(
         &self,
         cx: &Cx<'_>,
         plan: &Plan,
-        feasible: &[u32],
+        window: &Window,
         totals: &mut [i32],
         scratch: &mut Scratch,
     ) -> Option<()> {
@@ -112,51 +135,78 @@ impl Fast {
             self.count(o, if trivial { None } else { Some(&included) }, scratch);
             self.locate(o, scratch);
         }
-        self.set_hosts(host, nodes, scratch, true);
         scratch.zeros.resize(nodes, 0);
-        let Scratch { hosts, counts, values, placed, zeros, holding, .. } = &mut *scratch;
-        let place = other.map_or(&*zeros, |o| &placed[o.topology as usize].domains);
-        let domain = |p: u32| usize::from(place.get(p as usize).copied().unwrap_or(0));
-        let alone = mark(feasible, hosts, place, holding);
-        let mut seen = alone;
-        holding.iter().for_each(|(_, p, _)| seen[domain(*p)] = true);
-        let size = seen.iter().filter(|s| **s).count();
+        let Scratch { counts, values, placed, zeros, holding, .. } = &mut *scratch;
+        let place = other.map_or(&zeros[..nodes], |o| &placed[o.topology as usize].domains);
+        self.hold(host, window, place, holding);
+        let mut alone = [0; FEW];
+        count_domains(window, place, domains, &mut alone);
+        let size = alone.iter().filter(|n| **n > 0).count();
+        holding.iter().for_each(|(_, d, _)| alone[*d] -= 1);
         let weight = domain_weight(size);
         let value = |s: &Spread, pods: i64, weight: f64| {
             score_for_count(pods, s.constraint.max_skew, weight)
         };
+        let pods_in = |d: usize| counts.get(d).copied().unwrap_or(0);
         values.clear();
-        values.extend(
-            (0..domains).map(|d| {
-                other.map_or(0.0, |o| value(o, counts.get(d).copied().unwrap_or(0), weight))
-            }),
-        );
-        let host_weight = domain_weight(feasible.len());
+        values.extend((0..domains).map(|d| other.map_or(0.0, |o| value(o, pods_in(d), weight))));
+        let host_weight = domain_weight(window.found);
         let raw = |d: usize, pods: i64| {
             rounded(host.map_or(0.0, |h| value(h, pods, host_weight)) + values[d])
         };
         let (mut max, mut min) = (i64::MIN, i64::MAX);
-        for (d, _) in alone.iter().enumerate().filter(|a| *a.1) {
+        for (d, _) in alone.iter().enumerate().filter(|a| *a.1 > 0) {
             let r = raw(d, 0);
             (max, min) = (max.max(r), min.min(r));
         }
-        for (_, p, pods) in holding.iter_mut() {
-            *pods = raw(domain(*p), *pods);
+        for (_, d, pods) in holding.iter_mut() {
+            *pods = raw(*d, *pods);
             (max, min) = (max.max(*pods), min.min(*pods));
         }
         let weigh = plan.weights.spread;
         let score =
             |r: i64| narrow(weigh * if max == 0 { 100 } else { 100 * (max + min - r) / max });
         let mut table = [0; FEW];
-        for (d, entry) in table.iter_mut().enumerate().filter(|(d, _)| alone[*d]) {
+        for (d, entry) in table.iter_mut().enumerate().filter(|(d, _)| alone[*d] > 0) {
             *entry = score(raw(d, 0));
         }
-        add_by_domain(feasible, place, &table, totals);
-        for (i, p, raw) in holding.iter() {
-            totals[*i as usize] += score(*raw) - table[domain(*p)];
+        add_by_domain(window, place, &table[..domains], totals);
+        for (i, d, raw) in holding.iter() {
+            totals[*i] += score(*raw) - table[*d];
         }
-        self.set_hosts(host, nodes, scratch, false);
         Some(())
+    }
+    /// Nodes of the window that hold pods of the group of `host`.
+    fn hold(
+        &self,
+        host: Option<&Spread>,
+        window: &Window,
+        place: &[u8],
+        holding: &mut Vec<(usize, usize, i64)>,
+    ) {
+        holding.clear();
+        let Some(g) = host.and_then(|h| h.group) else { return };
+        let entries = self.groups.entries(g);
+        let mut take = |position: usize, pods: u32| {
+            let index = window.index_of(position).filter(|i| window.values[*i] >= 0);
+            if let (Some(i), Some(d)) = (index, place.get(position)) {
+                holding.push((i, usize::from(*d), i64::from(pods)));
+            }
+        };
+        if entries.len() <= window.values.len() {
+            for (node, pods) in entries {
+                let position = self.positions.get(*node as usize).copied();
+                take(position.unwrap_or(super::NOWHERE) as usize, *pods);
+            }
+            return;
+        }
+        for range in window.stretches().map(|s| s.1) {
+            for position in range {
+                if let Some(pods) = entries.get(&self.order[position]) {
+                    take(position, *pods);
+                }
+            }
+        }
     }
     /// Writes the group's pods into `hosts`, or takes them out again.
     fn set_hosts(&self, host: Option<&Spread>, nodes: usize, scratch: &mut Scratch, on: bool) {
@@ -245,33 +295,47 @@ impl Fast {
     }
 }
 
-/// Domains in which a feasible node holds no pod of the group; nodes that hold some go to
-/// `holding` (index, position, pods).
-fn mark(
-    feasible: &[u32],
-    hosts: &[u32],
-    place: &[u8],
-    holding: &mut Vec<(u32, u32, i64)>,
-) -> [bool; FEW] {
-    let mut alone = [false; FEW];
-    holding.clear();
-    for (i, p) in (0u32..).zip(feasible) {
-        let (Some(pods), Some(domain)) = (hosts.get(*p as usize), place.get(*p as usize)) else {
+/// Counts the window's feasible nodes by domain.
+fn count_domains(window: &Window, place: &[u8], domains: usize, into: &mut [u32; FEW]) {
+    for (begin, range) in window.stretches() {
+        let values = &window.values[begin..begin + range.len()];
+        let place = &place[range];
+        if domains > VERY_FEW {
+            for (v, d) in values.iter().zip(place) {
+                into[usize::from(*d)] += u32::from(*v >= 0);
+            }
             continue;
-        };
-        if *pods == 0 {
-            alone[usize::from(*domain)] = true;
-        } else {
-            holding.push((i, *p, i64::from(*pods)));
+        }
+        for (d, n) in (0u8..).zip(&mut into[..domains]) {
+            // Counted in short numbers, many at a time.
+            for (values, place) in values.chunks(CHUNK).zip(place.chunks(CHUNK)) {
+                let mut here = 0_u16;
+                for (v, at) in values.iter().zip(place) {
+                    here += u16::from((*v >= 0) & (*at == d));
+                }
+                *n += u32::from(here);
+            }
         }
     }
-    alone
 }
 
-fn add_by_domain(feasible: &[u32], place: &[u8], table: &[i32; FEW], totals: &mut [i32]) {
-    for (p, total) in feasible.iter().zip(totals) {
-        if let Some(domain) = place.get(*p as usize) {
-            *total += table[usize::from(*domain)];
+fn add_by_domain(window: &Window, place: &[u8], table: &[i32], totals: &mut [i32]) {
+    for (begin, range) in window.stretches() {
+        let totals = &mut totals[begin..begin + range.len()];
+        let place = &place[range];
+        if table.len() > VERY_FEW {
+            for (total, d) in totals.iter_mut().zip(place) {
+                *total += table.get(usize::from(*d)).copied().unwrap_or(0);
+            }
+            continue;
+        }
+        let mut scores = [0; VERY_FEW];
+        scores[..table.len()].copy_from_slice(table);
+        let [a, b, c, d] = scores;
+        for (total, at) in totals.iter_mut().zip(place) {
+            let low = if *at == 0 { a } else { b };
+            let high = if *at == 2 { c } else { d };
+            *total += if *at < 2 { low } else { high };
         }
     }
 }

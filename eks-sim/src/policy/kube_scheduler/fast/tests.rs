@@ -1,8 +1,8 @@
 //! The fast and the plain path must decide alike on any history.
 
 use super::super::{
-    Cache, ClassId, NodeKey, Placement, PodKey, PodToSchedule, Profile, Unschedulable, schedule,
-    schedule_plain,
+    Cache, ClassId, NodeKey, Placement, PodKey, PodToSchedule, Profile, Unschedulable, dry_run,
+    dry_run_plain, potential_nodes, schedule, schedule_plain,
 };
 use crate::k8s;
 use proptest::prelude::*;
@@ -18,6 +18,10 @@ enum Step {
     RemoveNode(usize),
     Service(usize, bool),
     WhatIf(usize, usize),
+    Nominate(usize, usize),
+    Denominate(usize),
+    /// A nominated pod is placed at last.
+    PlaceNominated(usize),
 }
 
 fn step() -> impl proptest::strategy::Strategy<Value = Step> {
@@ -29,6 +33,9 @@ fn step() -> impl proptest::strategy::Strategy<Value = Step> {
         1 => (0..160usize).prop_map(Step::RemoveNode),
         1 => (0..3usize, any::<bool>()).prop_map(|(n, on)| Step::Service(n, on)),
         1 => (0..CLASSES, 0..160usize).prop_map(|(c, n)| Step::WhatIf(c, n)),
+        1 => (0..CLASSES, 0..160usize).prop_map(|(c, n)| Step::Nominate(c, n)),
+        1 => (0..8usize).prop_map(Step::Denominate),
+        1 => (0..8usize).prop_map(Step::PlaceNominated),
     ]
 }
 
@@ -60,7 +67,7 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("an object")
 }
 
-const CLASSES: usize = 13;
+const CLASSES: usize = 22;
 
 fn pod(class: usize) -> k8s::Pod {
     let app = format!("app{}", class % 3);
@@ -82,7 +89,33 @@ fn pod(class: usize) -> k8s::Pod {
         _ => vec![],
     };
     spec["topologySpreadConstraints"] = json!(constraints);
+    let terms = |kind: &str, terms: Value| json!({kind: terms});
+    let required = |key: &str| {
+        json!({"requiredDuringSchedulingIgnoredDuringExecution":
+            [{"labelSelector": select, "topologyKey": key}]})
+    };
+    let preferred = |key: &str, weight: i32| {
+        json!({"preferredDuringSchedulingIgnoredDuringExecution":
+            [{"weight": weight,
+              "podAffinityTerm": {"labelSelector": select, "topologyKey": key}}]})
+    };
     match class {
+        13 => spec["affinity"] = terms("podAffinity", required(zone)),
+        14 => spec["affinity"] = terms("podAffinity", preferred(host, 3)),
+        15 => spec["affinity"] = terms("podAntiAffinity", preferred(zone, 40)),
+        16 => spec["affinity"] = terms("podAntiAffinity", required(zone)),
+        17 => {
+            spec["priority"] = json!(10);
+            spec["containers"][0]["resources"]["requests"]["cpu"] = json!("6");
+        }
+        18 => {
+            spec["priority"] = json!(10);
+            spec["containers"][0]["resources"]["requests"]["cpu"] = json!("100");
+        }
+        19 => {
+            spec["volumes"] = json!([{"name": "v",
+            "persistentVolumeClaim": {"claimName": "missing"}}])
+        }
         6 => spec["nodeSelector"] = json!({"disk": "ssd"}),
         7 => spec["tolerations"] = json!([{"key": "gpu", "operator": "Exists"}]),
         8 => {
@@ -111,6 +144,8 @@ struct Twins {
     classes: Vec<ClassId>,
     pods: u32,
     draws: u32,
+    /// Nominated pods with their class and node.
+    nominated: Vec<(PodKey, usize, NodeKey)>,
 }
 
 impl Twins {
@@ -121,7 +156,7 @@ impl Twins {
         }
         let classes = (0..CLASSES).map(|c| fast.class_of_pod(&pod(c))).collect();
         let plain = fast.clone();
-        Self { fast, plain, classes, pods: 0, draws: 0 }
+        Self { fast, plain, classes, pods: 0, draws: 0, nominated: Vec::new() }
     }
     fn both(&mut self, act: impl Fn(&mut Cache)) {
         act(&mut self.fast);
@@ -130,16 +165,23 @@ impl Twins {
     fn place(&mut self, class: usize) -> Result<(), TestCaseError> {
         let pod = PodToSchedule { key: self.pods, class: self.classes[class], nominated: None };
         self.pods += 1;
+        self.place_pod(&pod, class)
+    }
+    fn place_pod(&mut self, pod: &PodToSchedule, class: usize) -> Result<(), TestCaseError> {
         self.draws += 1;
         let seed = self.draws.wrapping_mul(2_654_435_761);
-        let a = schedule(&mut self.fast, &pod, &mut |n| (seed >> 7) % n);
-        let b = schedule_plain(&mut self.plain, &pod, &mut |n| (seed >> 7) % n);
+        let a = schedule(&mut self.fast, pod, &mut |n| (seed >> 7) % n);
+        let b = schedule_plain(&mut self.plain, pod, &mut |n| (seed >> 7) % n);
         let sorted = |r: Result<Placement, Box<Unschedulable>>| {
-            r.map_err(|mut e| {
-                e.statuses.sort_by_key(|s| s.0);
-                e
+            r.map_err(|e| {
+                let mut nodes: Vec<_> = e.statuses.iter().map(|s| (s.0, s.1.clone())).collect();
+                nodes.sort_by_key(|s| s.0);
+                (e.nodes, e.reasons, e.rejectors, e.pre_filter, nodes)
             })
         };
+        if let Err(failed) = &b {
+            self.preempt(pod, failed, class)?;
+        }
         let (a, b) = (sorted(a), sorted(b));
         prop_assert_eq!(&a, &b, "class {}", class);
         prop_assert_eq!(self.fast.next_start, self.plain.next_start);
@@ -148,8 +190,42 @@ impl Twins {
         }
         Ok(())
     }
+    /// The quick dry run of preemption finds what the full one finds.
+    fn preempt(
+        &self,
+        pod: &PodToSchedule,
+        failed: &Unschedulable,
+        class: usize,
+    ) -> Result<(), TestCaseError> {
+        let nodes = potential_nodes(failed);
+        let offset = self.draws as usize % nodes.len().max(1);
+        let quick = dry_run(&self.plain, pod, &nodes, &[], offset, 20);
+        let full = dry_run_plain(&self.plain, pod, &nodes, &[], offset, 20);
+        prop_assert_eq!(quick, full, "preemption by class {}", class);
+        Ok(())
+    }
     fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match *step {
+            Step::Nominate(class, node) => {
+                let (pod, id) = (self.pods, self.classes[class]);
+                self.pods += 1;
+                if self.plain.node_info(node as NodeKey).is_some_and(|n| n.node.is_some()) {
+                    self.nominated.push((pod, class, node as NodeKey));
+                    self.both(|c| c.nominate(pod, id, node as NodeKey));
+                }
+            }
+            Step::Denominate(n) if n < self.nominated.len() => {
+                let (pod, ..) = self.nominated.swap_remove(n);
+                self.both(|c| c.clear_nomination(pod));
+            }
+            Step::PlaceNominated(n) if n < self.nominated.len() => {
+                let (key, class, node) = self.nominated.swap_remove(n);
+                let nominated = Some(node);
+                let pod = PodToSchedule { key, class: self.classes[class], nominated };
+                self.place_pod(&pod, class)?;
+                self.both(|c| c.clear_nomination(key));
+            }
+            Step::Denominate(_) | Step::PlaceNominated(_) => {}
             Step::Place(class) => self.place(class)?,
             Step::Remove(pod) => self.both(|c| c.remove_pod(pod as PodKey)),
             Step::Terminate(pod) => self.both(|c| c.mark_terminating(pod as PodKey, false)),

@@ -58,6 +58,11 @@ pub(crate) fn pre_filter(cx: &Cx<'_>, state: &mut State) -> Result<bool, Rejecti
     state.namespace_labels = namespace_labels(cx);
     state.affinity_terms = terms.affinity.iter().map(|t| expand(cx, t)).collect();
     state.anti_terms = terms.anti_affinity.iter().map(|t| expand(cx, t)).collect();
+    let alone = terms.affinity.is_empty() && terms.anti_affinity.is_empty();
+    if alone && !cx.cache.holds_anti_affinity {
+        // Nobody on any node can have terms that matter.
+        return Ok(false);
+    }
     for (_, info, node) in cx.cache.present_nodes() {
         for c in &info.classes {
             let other = cx.cache.class_info(c.class);

@@ -4,7 +4,7 @@
 //! Differences: no resource claims.
 
 use crate::policy::kube_scheduler::framework::{Cx, each};
-use crate::policy::kube_scheduler::resources::{CPU, MEMORY, ResourceId};
+use crate::policy::kube_scheduler::resources::{CPU, MEMORY, ResourceId, Resources};
 use crate::policy::kube_scheduler::{
     Code, NodeInfo, NodeKey, NodeStatic, Plugin, Reason, Rejection, Strategy,
 };
@@ -33,9 +33,14 @@ pub(crate) fn filter(cx: &Cx<'_>, info: &NodeInfo, node: &NodeStatic) -> Option<
 
 /// Whether [`filter`] passes, without saying why not.
 pub(crate) fn passes(cx: &Cx<'_>, info: &NodeInfo, node: &NodeStatic) -> bool {
-    info.pod_count() < node.allowed_pods
+    would_pass(cx, &info.requested, info.pod_count(), node)
+}
+
+/// Whether [`filter`] would pass on a node with so many pods that hold so much.
+pub(crate) fn would_pass(cx: &Cx<'_>, held: &Resources, pods: i64, node: &NodeStatic) -> bool {
+    pods < node.allowed_pods
         && cx.class.request.requested().all(|(id, request)| {
-            request <= node.allocatable.get(id).saturating_sub(info.requested.get(id))
+            request <= node.allocatable.get(id).saturating_sub(held.get(id))
                 || (id >= 3 && cx.args.ignores(cx.cache.resource_name(id)))
         })
 }

@@ -96,8 +96,60 @@ pub(in crate::spec::manifest) fn vpa(o: &k8s::VerticalPodAutoscaler, c: &mut Che
         c.error(codes::MISSING_FIELD, "spec.targetRef", "the autoscaler has no target", help);
     }
     let mode = o.spec.update_policy.as_ref().and_then(|p| p.update_mode.as_deref());
-    let modes = ["Off", "Initial", "Recreate", "InPlaceOrRecreate", "Auto"];
+    let modes = ["Off", "Initial", "Recreate", "InPlaceOrRecreate", "InPlace", "Auto"];
     c.one_of("spec.updatePolicy.updateMode", mode, &modes);
+}
+
+pub(in crate::spec::manifest) fn scaled_object(o: &k8s::ScaledObject, c: &mut Checker<'_, '_, '_>) {
+    c.meta(&o.metadata);
+    let spec = &o.spec;
+    if spec.scale_target_ref.name.is_empty() {
+        let help = "write `scaleTargetRef: {name: …}`";
+        let at = "spec.scaleTargetRef.name";
+        c.error(codes::MISSING_FIELD, at, "`scaleTargetRef` lacks `name`", help);
+    }
+    let (min, max) = (spec.min_replica_count.unwrap_or(0), spec.max_replica_count.unwrap_or(100));
+    c.not_negative("spec.minReplicaCount", Some(min.into()));
+    c.between("spec.maxReplicaCount", max.into(), 1, i32::MAX.into());
+    if min > max && max > 0 {
+        let message = format!("`minReplicaCount` ({min}) is above `maxReplicaCount` ({max})");
+        let help = "swap the two, or raise `maxReplicaCount`";
+        c.error(codes::CONTRADICTION, "spec.minReplicaCount", message, help);
+    }
+    if let Some(idle) = spec.idle_replica_count {
+        c.not_negative("spec.idleReplicaCount", Some(idle.into()));
+        if idle >= min && idle >= 0 {
+            let message = format!("`idleReplicaCount` ({idle}) is not below the minimum ({min})");
+            let help = "raise `minReplicaCount`, or remove `idleReplicaCount`";
+            c.error(codes::CONTRADICTION, "spec.idleReplicaCount", message, help);
+        }
+    }
+    for (value, name, low) in [
+        (spec.polling_interval, "pollingInterval", 1),
+        (spec.cooldown_period, "cooldownPeriod", 0),
+        (spec.initial_cooldown_period, "initialCooldownPeriod", 0),
+    ] {
+        if let Some(value) = value {
+            c.between(format_args!("spec.{name}"), value.into(), low, 31_536_000);
+        }
+    }
+    if spec.triggers.is_empty() {
+        let help = "add for example a trigger of type `cron` or `prometheus`";
+        c.error(codes::MISSING_FIELD, "spec.triggers", "the ScaledObject has no trigger", help);
+    }
+    let of_pods = |t: &k8s::ScaledObjectTrigger| matches!(t.kind.as_str(), "cpu" | "memory");
+    if min == 0 && !spec.triggers.is_empty() && spec.triggers.iter().all(of_pods) {
+        let message = "with `cpu` and `memory` triggers alone the target cannot go to zero";
+        let help = "set `minReplicaCount: 1` or more, or add a trigger of another type";
+        c.error(codes::CONTRADICTION, "spec.minReplicaCount", message, help);
+    }
+    for (i, trigger) in spec.triggers.iter().enumerate() {
+        if let Err(problem) = crate::spec::manifest::triggers::read(trigger) {
+            let code = if problem.missing { codes::MISSING_FIELD } else { codes::BAD_VALUE };
+            let at = format!("spec.triggers.{i}.{}", problem.path);
+            c.error(code, &at, problem.message, problem.help);
+        }
+    }
 }
 
 pub(in crate::spec::manifest) fn pdb(o: &k8s::PodDisruptionBudget, c: &mut Checker<'_, '_, '_>) {

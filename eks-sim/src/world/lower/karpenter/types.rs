@@ -10,17 +10,24 @@ use crate::policy::karpenter::requirements::{ARCH, INSTANCE_TYPE, OS, Requiremen
 
 /// Prefix of the provider's labels.
 const AWS: &str = "karpenter.k8s.aws/instance-";
+/// The same in EKS Auto Mode.
+const AUTO_MODE: &str = "eks.amazonaws.com/instance-";
 
 /// Labels that a node of the type carries, as requirements; absent ones must be absent.
-pub(super) fn requirements(t: &InstanceType, region: Region) -> Requirements {
+pub(super) fn requirements(t: &InstanceType, region: Region, auto_mode: bool) -> Requirements {
+    let (prefix, other_prefix) = if auto_mode { (AUTO_MODE, AWS) } else { (AWS, AUTO_MODE) };
     let mut out = Requirements::new();
     out.add(INSTANCE_TYPE, Requirement::of([t.name]));
     out.add(ARCH, Requirement::of([t.architecture.as_str()]));
     out.add(OS, Requirement::of(["linux"]));
     out.add("topology.kubernetes.io/region", Requirement::of([region.name()]));
+    let compute = if auto_mode { Requirement::of(["auto"]) } else { Requirement::does_not_exist() };
+    out.add("eks.amazonaws.com/compute-type", compute);
     let mut label = |key: &str, value: Option<String>| {
         let requirement = value.map_or_else(Requirement::does_not_exist, |v| Requirement::of([v]));
-        out.add(&format!("{AWS}{key}"), requirement);
+        out.add(&format!("{prefix}{key}"), requirement);
+        // Labels of the other kind of Karpenter must be absent.
+        out.add(&format!("{other_prefix}{key}"), Requirement::does_not_exist());
     };
     let number = |n: u32| n.to_string();
     label("category", Some(t.category().to_owned()));

@@ -1,12 +1,15 @@
 //! Traffic: what requests cost, the call graph in order.
 
+mod exact;
 mod rate;
+mod series;
 
-use super::{Errors, pods};
-use crate::policy::traffic::Discipline;
-use crate::spec::scenario::{Scenario, TrafficSpec};
+use super::{Errors, pods, weights};
+use crate::policy::traffic::retry::RetryBudget;
+use crate::policy::traffic::{Discipline, RetryPolicy};
+use crate::spec::scenario::{RetrySpec, Scenario, TrafficSpec};
 use crate::units::{Id, Span};
-use crate::world::model::{CallModel, Model, ServiceModel, TrafficModel};
+use crate::world::model::{CallModel, ColdStart, Model, ServiceModel, TrafficModel};
 use std::path::Path;
 
 pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, errors: &mut Errors) {
@@ -21,7 +24,7 @@ pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, error
             );
             continue;
         }
-        let Some(lowered) = entry(t, &path, folder, model, errors) else { continue };
+        let Some(lowered) = entry(t, service, &path, folder, model, errors) else { continue };
         model.services[service].traffic = Some(lowered);
     }
     // Services that are only called get the default cost of a request.
@@ -34,11 +37,14 @@ pub(super) fn lower(scenario: &Scenario, folder: &Path, model: &mut Model, error
     for id in called {
         if model.services[id].traffic.is_none() {
             let spec = TrafficSpec { timeout: Span::from_secs(5), ..TrafficSpec::default() };
-            model.services[id].traffic = entry(&spec, "traffic", folder, model, errors);
+            model.services[id].traffic = entry(&spec, id, "traffic", folder, model, errors);
         }
     }
     match order(model) {
-        Ok(order) => model.service_order = order,
+        Ok(order) => {
+            model.service_order = order;
+            exact::lower(scenario, model, errors);
+        }
         Err(cycle) => errors.error(
             "traffic",
             format!("Services call each other in a circle: {}", cycle.join(" -> ")),
@@ -75,6 +81,7 @@ pub(super) fn find(
 
 fn entry(
     t: &TrafficSpec,
+    service: Id<ServiceModel>,
     path: &str,
     folder: &Path,
     model: &Model,
@@ -112,6 +119,12 @@ fn entry(
         );
         return None;
     }
+    let at = format!("{path}.weights");
+    if t.zone_aware && !t.weights.is_empty() {
+        errors.error(at, "weights and `zoneAware` are not modelled together", "drop one of them");
+        return None;
+    }
+    let (backends, shares) = weights::backends(&t.weights, service, &at, model, errors)?;
     let cv = t.per_request.cv;
     if !(0.0..=100.0).contains(&cv) {
         errors.error(
@@ -121,20 +134,23 @@ fn entry(
         );
         return None;
     }
-    let (rate, markov) = match &t.rate {
+    let (rate, markov, noise) = match &t.rate {
         Some(spec) => {
             let at = format!("{path}.rate");
             (
                 Some(rate::profile(spec, &at, folder, model, errors)?),
                 rate::markov(spec, &at, errors)?,
+                rate::noise(spec, &at, model, errors)?,
             )
         }
-        None => (None, None),
+        None => (None, None, None),
     };
     Some(TrafficModel {
         rate,
         markov,
-        retries: retries(t.retries, &format!("{path}.retries"), errors),
+        noise,
+        retry: retry(t.retries, &t.retry, path, errors),
+        cold_start: cold_start(t, path, errors),
         cpu_seconds: t.per_request.cpu.secs_f64(),
         service_cv: cv,
         latency_floor: t.per_request.latency_floor.secs_f64(),
@@ -145,6 +161,8 @@ fn entry(
         discipline,
         own_queues,
         zone_aware: t.zone_aware,
+        backends,
+        weights: shares,
         calls: calls(t, path, model, errors),
     })
 }
@@ -161,9 +179,9 @@ fn calls(t: &TrafficSpec, path: &str, model: &Model, errors: &mut Errors) -> Vec
             );
             continue;
         }
-        let retries = retries(call.retries, &format!("{at}.retries"), errors);
+        let retry = retry(call.retries, &call.retry, &at, errors);
         if let Some(to) = find(&call.to, &format!("{at}.to"), model, errors) {
-            calls.push(CallModel { to, per_request: call.per_request, retries });
+            calls.push(CallModel { to, per_request: call.per_request, retry });
         }
     }
     calls
@@ -171,16 +189,49 @@ fn calls(t: &TrafficSpec, path: &str, model: &Model, errors: &mut Errors) -> Vec
 
 /// Most repetitions of a failed request.
 const MOST_RETRIES: u32 = 10;
+/// Longest pause in multiples of the base, unless the scenario says more.
+const LONGEST_PAUSE: u64 = 10;
 
-fn retries(asked: u32, path: &str, errors: &mut Errors) -> u32 {
-    if asked > MOST_RETRIES {
+fn retry(most: u32, spec: &RetrySpec, path: &str, errors: &mut Errors) -> RetryPolicy {
+    if most > MOST_RETRIES {
         errors.error(
-            path,
-            format!("{asked} repetitions are too many"),
+            format!("{path}.retries"),
+            format!("{most} repetitions are too many"),
             format!("write a number from 0 to {MOST_RETRIES}"),
         );
     }
-    asked.min(MOST_RETRIES)
+    let backoff_max = spec.max_backoff.unwrap_or(spec.backoff * LONGEST_PAUSE);
+    if backoff_max < spec.backoff {
+        errors.error(
+            format!("{path}.retry.maxBackoff"),
+            format!("the longest pause of {backoff_max} is below its base of {}", spec.backoff),
+            "make `maxBackoff` at least `backoff`, or drop it",
+        );
+    }
+    if most == 0 && *spec != RetrySpec::default() {
+        errors.warning(
+            format!("{path}.retry"),
+            "nothing is tried again, so this has no effect",
+            "set `retries` to 1 or more",
+        );
+    }
+    let budget = spec
+        .budget
+        .as_ref()
+        .map(|b| RetryBudget { ratio: b.ratio.get(), per_second: b.min_per_second.get() });
+    RetryPolicy { most: most.min(MOST_RETRIES), backoff: spec.backoff, backoff_max, budget }
+}
+
+fn cold_start(t: &TrafficSpec, path: &str, errors: &mut Errors) -> Option<ColdStart> {
+    let spec = t.cold_start.as_ref()?;
+    if !(1.0..=1000.0).contains(&spec.slowdown) {
+        errors.error(
+            format!("{path}.coldStart.slowdown"),
+            format!("a request cannot take {} times as long", spec.slowdown),
+            "write a number from 1 to 1000, for example 3",
+        );
+    }
+    Some(ColdStart { duration: spec.duration, slowdown: spec.slowdown })
 }
 
 /// Callers before the called, or the names of a circle.

@@ -1,6 +1,8 @@
 //! Rates of requests over time.
 
 use super::super::Errors;
+use super::series;
+use crate::policy::traffic::Noise;
 use crate::policy::traffic::markov::Markov;
 use crate::policy::traffic::rate::{Burst, Diurnal, RateError, RateProfile, Shape, Spike};
 use crate::spec::scenario::{DiurnalSpec, RateSpec, RateStep};
@@ -13,7 +15,7 @@ const RESOLUTION: Span = Span::from_secs(60);
 /// Pieces of a smooth rate at most; a longer run gets longer pieces.
 const MOST_SMOOTH_PIECES: u64 = 50_000;
 /// Pieces of a rate at most.
-const MOST_PIECES: u64 = 1_000_000;
+pub(super) const MOST_PIECES: u64 = 1_000_000;
 const DAY: i64 = 86_400;
 
 /// The rate over time; nothing when a mistake was reported.
@@ -58,6 +60,35 @@ pub(super) fn profile(
     refuse(built.with_burst(Burst { cv: b.cv, every }), &format!("{path}.burst"), errors)
 }
 
+/// Noise with a memory; nothing inside when there is none.
+#[expect(clippy::option_option, reason = "refused, or without noise, or with")]
+pub(super) fn noise(
+    spec: &RateSpec,
+    path: &str,
+    model: &Model,
+    errors: &mut Errors,
+) -> Option<Option<Noise>> {
+    let Some(n) = &spec.noise else { return Some(None) };
+    let every = n.every.unwrap_or(Span::from_secs(60));
+    if !(0.0..=10.0).contains(&n.cv) {
+        errors.error(
+            format!("{path}.noise.cv"),
+            format!("{} is no coefficient of variation", n.cv),
+            "write a number from 0 to 10",
+        );
+        return None;
+    }
+    if every.is_zero() || model.duration.nanos() / every.nanos().max(1) > MOST_PIECES {
+        errors.error(
+            format!("{path}.noise.every"),
+            format!("{every} is too short"),
+            "write for example `1m`",
+        );
+        return None;
+    }
+    Some(Some(Noise::new(n.cv, n.correlation.unwrap_or(Span::from_secs(600)), every)))
+}
+
 /// Random calm and busy times; nothing inside when there are none.
 #[expect(clippy::option_option, reason = "refused, or without modulation, or with")]
 pub(super) fn markov(spec: &RateSpec, path: &str, errors: &mut Errors) -> Option<Option<Markov>> {
@@ -92,12 +123,14 @@ fn shape(
         spec.ramp.is_some(),
         spec.diurnal.is_some(),
         spec.csv.is_some(),
+        spec.prometheus.is_some(),
+        spec.counts.is_some(),
     ];
     if shapes.iter().filter(|s| **s).count() != 1 {
         errors.error(
             path,
             "a rate needs exactly one shape",
-            "use one of constant, steps, ramp, diurnal, csv",
+            "use one of constant, steps, ramp, diurnal, csv, prometheus, counts",
         );
         return None;
     }
@@ -110,11 +143,27 @@ fn shape(
     } else if let Some(d) = &spec.diurnal {
         diurnal(d, path, model, errors)
     } else if let Some(file) = &spec.csv {
-        let rows = read_series(&folder.join(file), &format!("{path}.csv"), errors)?;
-        Some(Shape::Lines(rows))
+        let rows = series::csv(&folder.join(file));
+        taken(rows, &format!("{path}.csv"), series::CSV_HELP, errors).map(Shape::Lines)
+    } else if let Some(spec) = &spec.prometheus {
+        let rows = series::prometheus(spec, folder);
+        let path = format!("{path}.prometheus");
+        taken(rows, &path, series::PROMETHEUS_HELP, errors).map(Shape::Lines)
+    } else if let Some(spec) = &spec.counts {
+        let rows = series::counts(spec, folder, model.duration);
+        taken(rows, &format!("{path}.counts"), series::COUNTS_HELP, errors).map(Shape::Steps)
     } else {
         None
     }
+}
+
+fn taken(
+    rows: Result<Vec<(SimTime, f64)>, String>,
+    path: &str,
+    help: &str,
+    errors: &mut Errors,
+) -> Option<Vec<(SimTime, f64)>> {
+    rows.map(unique).map_err(|message| errors.error(path, message, help)).ok()
 }
 
 /// In order of time; of several points at one time the last counts.
@@ -144,61 +193,17 @@ fn diurnal(d: &DiurnalSpec, path: &str, model: &Model, errors: &mut Errors) -> O
     let peak = Span::from_secs(u64::from(d.peak.map_or(14 * 60, |p| p.minutes())) * 60);
     // 1970-01-01 was a Thursday, three days after a Monday.
     let after_monday = (model.start_unix + 3 * DAY).rem_euclid(7 * DAY);
-    let wave = Diurnal::new(low, high, peak)
-        .with_weekend(d.weekend.unwrap_or(1.0))
-        .starting(Span::from_secs(after_monday.unsigned_abs()));
+    let mut wave = Diurnal::new(low, high, peak).with_weekend(d.weekend.unwrap_or(1.0));
+    if let Some(weekdays) = d.weekdays {
+        if d.weekend.is_some() {
+            errors.error(
+                format!("{path}.diurnal.weekend"),
+                "`weekend` and `weekdays` both set the factors of Saturday and Sunday",
+                "drop `weekend`",
+            );
+        }
+        wave.weekdays = weekdays;
+    }
+    let wave = wave.starting(Span::from_secs(after_monday.unsigned_abs()));
     Some(Shape::Diurnal(wave))
-}
-
-/// Reads `time_s,rate` or `timestamp,value` rows.
-fn read_series(path: &Path, field: &str, errors: &mut Errors) -> Option<Vec<(SimTime, f64)>> {
-    match series(path) {
-        Ok(rows) => Some(unique(rows)),
-        Err(message) => {
-            let help = "give a CSV file with the columns time_s,rate or timestamp,value";
-            errors.error(field, message, help);
-            None
-        }
-    }
-}
-
-fn series(path: &Path) -> Result<Vec<(SimTime, f64)>, String> {
-    let name = path.display();
-    let mut reader =
-        csv::Reader::from_path(path).map_err(|e| format!("cannot read {name}: {e}"))?;
-    let headers = reader.headers().map_err(|e| format!("{name}: {e}"))?.clone();
-    let column = |names: &[&str]| headers.iter().position(|h| names.contains(&h.trim()));
-    let relative = column(&["time_s"]);
-    let time = relative
-        .or_else(|| column(&["timestamp", "time", "Time"]))
-        .ok_or_else(|| format!("{name} has no column `time_s` or `timestamp`"))?;
-    let value = column(&["rate", "value", "Value"])
-        .ok_or_else(|| format!("{name} has no column `rate` or `value`"))?;
-    let (mut rows, mut first) = (Vec::new(), None);
-    for (i, row) in reader.records().enumerate() {
-        let row = row.map_err(|e| format!("{name}: {e}"))?;
-        let bad = || format!("{name}:{}: a number is missing or out of range", i + 2);
-        let at = row.get(time).and_then(instant).ok_or_else(bad)?;
-        let start = if relative.is_some() { 0.0 } else { *first.get_or_insert(at) };
-        let rate = row.get(value).and_then(|v| v.trim().parse::<f64>().ok()).ok_or_else(bad)?;
-        let since = at - start;
-        if !((0.0..1e10).contains(&since) && rate.is_finite() && rate >= 0.0) {
-            return Err(bad());
-        }
-        rows.push((SimTime::ZERO + Span::from_secs_f64(since), rate));
-        if rows.len() as u64 > MOST_PIECES {
-            return Err(format!("{name} has more than {MOST_PIECES} rows"));
-        }
-    }
-    Ok(rows)
-}
-
-/// Seconds as a number, or RFC 3339.
-fn instant(text: &str) -> Option<f64> {
-    let text = text.trim();
-    let number = text.parse::<f64>().ok();
-    number.or_else(|| {
-        let at = text.parse::<jiff::Timestamp>().ok()?;
-        Some(at.as_second() as f64 + f64::from(at.subsec_nanosecond()) / 1e9)
-    })
 }
