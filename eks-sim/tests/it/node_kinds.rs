@@ -114,6 +114,35 @@ fn a_volume_holds_its_pod_to_the_zone() {
     assert!(back > SimTime::from_secs(25 * 60), "{back}");
 }
 
+/// A volume of a machine that died without a word is taken off it by force six minutes later.
+#[test]
+fn a_dead_machine_holds_its_volume_for_six_minutes() {
+    let spec = "  duration: 30m\n  cluster:\n    addons: []\n    network:\n      subnets: [{name: a, zone: us-east-1a, prefix: 22}]\n    \
+                nodeGroups:\n    - {name: a, instanceTypes: [m5.large], minSize: 1, maxSize: 2, desiredSize: 2}\n  \
+                constants: {ec2.unhealthy_replace: 5h, controller_manager.default_unreachable_toleration: 30s}\n  \
+                faults:\n  - {at: 300s, nodeCrash: {count: 1}}\n";
+    let claim = "---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteOnce], \
+                 resources: {requests: {storage: 10Gi}}}\n";
+    let volumes = "      volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]\n";
+    let pods = deployment("db", 1, "{cpu: 500m}", volumes) + claim;
+    let model = text(spec, &pods).model();
+    let mut moved = 0;
+    for r in 0..8 {
+        let (_, log) = run(&model, r);
+        let ready: Vec<f64> = log
+            .0
+            .iter()
+            .filter(|(_, c)| matches!(c, Change::PodReady(_)))
+            .map(|(t, _)| t.secs_f64())
+            .collect();
+        if let Some(&again) = ready.get(1) {
+            moved += 1;
+            assert!((660.0..690.0).contains(&again), "ready again at {again} s");
+        }
+    }
+    assert!(moved >= 1, "the pod's node crashed in no replication");
+}
+
 /// Startup taints keep pods off until the DaemonSet pods are Ready.
 #[test]
 fn startup_taints_go() {

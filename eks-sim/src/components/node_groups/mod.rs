@@ -3,7 +3,7 @@
 //!
 //! An instance is about to go (spot notice, capacity rebalancing, scale-in) → its node is cordoned
 //! and its pods are evicted, budgets honoured → it goes when they have left or the time is over. An
-//! update brings new nodes, then replaces the old ones a few at a time ([`update`]). The service
+//! update brings new nodes, then replaces the old ones a few at a time. The service
 //! looks at what it does every few seconds.
 //!
 //! Upstream: EKS user guide, "managed node groups" (spot: a cordon and drain on a rebalance

@@ -80,9 +80,11 @@ pub(super) fn bill(world: &World, model: &Model, warm: SimTime, end: SimTime) ->
         }
         node_hours += hours(span);
         nodes.add(t.rate, span);
-        let gib = f64::from(group.disk_gib);
-        let item = format!("{} root volumes", group.name);
-        add(3, "EBS", item, "GiB-h", group.disk_rate, span, hours(span) * gib);
+        if group.disk_gib > 0 {
+            let gib = f64::from(group.disk_gib);
+            let item = format!("{} root volumes", group.name);
+            add(3, "EBS", item, "GiB-h", group.disk_rate, span, hours(span) * gib);
+        }
     }
     for (_, group) in model.groups.iter() {
         let Some((size, running)) = group.scaling.warm else { continue };

@@ -268,7 +268,7 @@ fn place(
     };
     let Some((_, group, _)) = profiles.iter().find(takes) else { return };
     let group = *group;
-    let owner = t.owner.as_ref().map_or_else(String::new, |o| format!("{}/{}", o.kind, o.name));
+    let owner = t.owner.as_ref().map_or_else(String::new, |o| format!("`{}`", o.name));
     if t.daemon {
         errors.warning(
             "cluster.fargateProfiles",
