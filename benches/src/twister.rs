@@ -58,7 +58,7 @@ impl Twister {
     }
 
     /// `random.random()`.
-    pub fn next(&mut self) -> f64 {
+    pub fn uniform(&mut self) -> f64 {
         let (a, b) = (self.word() >> 5, self.word() >> 6);
         (f64::from(a) * 67_108_864.0 + f64::from(b)) / 9_007_199_254_740_992.0
     }
@@ -71,10 +71,10 @@ mod tests {
     #[test]
     fn the_numbers_are_pythons() {
         let mut one = Twister::new(1);
-        let first: Vec<f64> = (0..3).map(|_| one.next()).collect();
+        let first: Vec<f64> = (0..3).map(|_| one.uniform()).collect();
         assert_eq!(
             first,
-            [0.134_364_244_112_401_22, 0.847_433_736_937_232_5, 0.763_774_618_976_614]
+            [0.134_364_244_112_401_22, 0.847_433_736_937_232_7, 0.763_774_618_976_614]
         );
     }
 }

@@ -84,7 +84,7 @@ pub struct Workload {
 }
 
 fn pick(random: &mut Twister, table: Table) -> (f64, i64, i64) {
-    let mut x = random.next();
+    let mut x = random.uniform();
     for row in table {
         x -= row.0;
         if x < 0.0 {
@@ -95,9 +95,9 @@ fn pick(random: &mut Twister, table: Table) -> (f64, i64, i64) {
 }
 
 fn normal(random: &mut Twister) -> f64 {
-    let u = 1.0 - random.next();
+    let u = 1.0 - random.uniform();
     let radius = math::sqrt(-2.0 * math::ln(u));
-    radius * math::cos(2.0 * std::f64::consts::PI * random.next())
+    radius * math::cos(2.0 * std::f64::consts::PI * random.uniform())
 }
 
 /// Rounds to thousandths as the decimal number would be.
@@ -127,13 +127,13 @@ pub fn generate(o: &Options) -> Workload {
     let (mut clock, mut work) = (0.0_f64, 0.0);
     for _ in 0..o.pods {
         // Whole milliseconds, strictly increasing: no two pods arrive at once.
-        let next = thousandths(clock - math::ln(1.0 - random.next()) * gap);
+        let next = thousandths(clock - math::ln(1.0 - random.uniform()) * gap);
         clock = (clock + 0.001).max(next);
         let (_, mut millicores, mut bytes) = pick(&mut random, SHAPES);
         if o.diverse {
             let part = |whole: i64, r: f64| (whole as f64 * (0.5 + r)).round_ties_even() as i64;
-            millicores = part(millicores, random.next()).max(10);
-            bytes = part(bytes, random.next()).max(MIB);
+            millicores = part(millicores, random.uniform()).max(10);
+            bytes = part(bytes, random.uniform()).max(MIB);
         }
         // Lognormal of mean 1, cut at 5 so that no single pod stretches the run.
         let duration = math::exp(normal(&mut random) - 0.5).min(5.0);

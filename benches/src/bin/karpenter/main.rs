@@ -50,12 +50,12 @@ fn deployments(pods: usize, seed: u32) -> Vec<(i64, i64, usize)> {
     let count = (pods / 20).max(1);
     let mut sizes = vec![1; count];
     for _ in 0..pods - count {
-        sizes[(random.next() * count as f64) as usize] += 1;
+        sizes[(random.uniform() * count as f64) as usize] += 1;
     }
     sizes
         .into_iter()
         .map(|size| {
-            let mut x = random.next();
+            let mut x = random.uniform();
             let mut shape = SHAPES[SHAPES.len() - 1];
             for candidate in SHAPES {
                 x -= candidate.0;

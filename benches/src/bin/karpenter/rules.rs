@@ -38,7 +38,7 @@ fn class(i: usize, cpu: i64, memory: i64) -> PodClass {
     });
     // Every second Deployment is spread over the zones, every fourth over the hosts as a wish,
     // every tenth asks for on-demand, every twentieth keeps its pods apart from each other.
-    if i % 2 == 0 {
+    if i.is_multiple_of(2) {
         spec["topologySpreadConstraints"] = serde_json::json!([{
             "maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule",
             "labelSelector": selector}]);

@@ -1,14 +1,14 @@
 //! Syncs that would only repeat the last one: how they are known, and how they are made up for.
 //!
 //! A sync of a cpu metric whose pods are all ready, long in service and of one size gives a count
-//! that does not fall as the use of a pod grows. So there is a range of uses that leave the count as
-//! it is; while the load stays inside of it over everything a sync could read, the sync is only
+//! that does not fall as the use of a pod grows. So there is a range of uses that lead to the same
+//! proposal; while the load stays inside of it over everything a sync could read, the sync is only
 //! noted. Its proposal enters the history before the next full sync.
 
 use super::look::{self, Look};
 use super::{HpaController, State};
 use crate::engine::Cx;
-use crate::policy::hpa::{Config, Decision, Metric, Source, Tolerance, Uniform, propose_uniform};
+use crate::policy::hpa::{Config, Decision, Source, Uniform, propose_uniform};
 use crate::units::{Id, SimTime, Span};
 use crate::world::model::Template;
 use crate::world::{Hpa, Model, Workload};
@@ -22,7 +22,7 @@ pub(super) struct Calm {
     template: Id<Template>,
     /// The last change of the load that is known to be harmless.
     load: SimTime,
-    /// Millicores of a pod that leave the count as it is; absent: any change of the load counts.
+    /// Millicores of a pod that lead to the same proposal; absent: any change of the load counts.
     range: Option<(i64, i64)>,
     proposal: i32,
     /// Syncs that were only noted: the first and the last.
@@ -82,13 +82,14 @@ impl State {
         config: &Config,
         cx: &Cx<'_>,
     ) -> Option<Calm> {
-        let proposal = decision.proposal.filter(|_| look.settled && decision.is_calm())?;
+        let calm = look.settled && decision.is_calm(&self.spec);
+        let (current, proposal) = (decision.current, decision.proposal.filter(|_| calm)?);
         let behavior = self.spec.behavior.as_ref();
-        if !self.history.keeps(behavior, config, proposal, cx.now()) {
+        if !self.history.keeps(behavior, config, (current, proposal), cx.now()) {
             return None;
         }
         let template = look.size?.0;
-        let range = self.range(look, proposal, config);
+        let range = self.range(look, (current, proposal), config);
         let load = look::load_changed(template, cx);
         let harmless = match range {
             Some(range) => is_between(template, range, cx),
@@ -100,8 +101,13 @@ impl State {
         harmless.then_some(calm)
     }
 
-    /// The uses of a pod that leave the count as it is.
-    fn range(&self, look: &Look, current: i32, config: &Config) -> Option<(i64, i64)> {
+    /// The uses of a pod that lead to the same proposal.
+    fn range(
+        &self,
+        look: &Look,
+        (current, proposal): (i32, i32),
+        config: &Config,
+    ) -> Option<(i64, i64)> {
         let [metric] = self.spec.metrics.as_slice() else { return None };
         if metric.source != Source::Resource || metric.name != "cpu" {
             return None;
@@ -111,7 +117,11 @@ impl State {
         if pods.pods != i64::from(current) {
             return None;
         }
-        let keeps = |value: i64| keeps(metric, pods, value, current, self.spec.tolerance(config));
+        let tolerance = self.spec.tolerance(config);
+        let keeps = |value: i64| {
+            let proposed = propose_uniform(metric, pods, value, current, tolerance);
+            proposed.is_ok_and(|p| p.replicas == proposal)
+        };
         // Any reading inside of the range will do to begin with.
         let inside = look.metrics.first()?.iter().flatten().map(|m| m.value).max()?;
         if !keeps(inside) {
@@ -121,10 +131,6 @@ impl State {
         let low = -edge(-inside, 0, &|v| keeps(-v));
         Some((low, high))
     }
-}
-
-fn keeps(metric: &Metric, pods: Uniform, value: i64, current: i32, tolerance: Tolerance) -> bool {
-    propose_uniform(metric, pods, value, current, tolerance).is_ok_and(|p| p.replicas == current)
 }
 
 /// The largest value from `inside` up to `end` that `keeps` holds for, if it holds for `inside`.
@@ -184,13 +190,13 @@ impl HpaController {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::hpa::Target;
+    use crate::policy::hpa::{Metric, Target, Tolerance};
     use proptest::prelude::*;
 
     proptest! {
-        /// Exactly the values between the edges leave the count as it is.
+        /// Exactly the values between the edges lead to the same proposal.
         #[test]
-        fn the_range_holds_what_keeps_the_count(
+        fn the_range_holds_what_leads_to_the_same_proposal(
             pods in 1..50_i64, request in 1..4000_i64, percent in 1..200_i32,
             inside in 0..8000_i64, probe in 0..20_000_i64,
         ) {
@@ -204,8 +210,9 @@ mod tests {
             };
             let tolerance = Tolerance { scale_down: 0.1, scale_up: 0.1 };
             let uniform = Uniform { pods, request: Some(request) };
-            let keeps = |v| keeps(&metric, uniform, v, pods as i32, tolerance);
-            prop_assume!(keeps(inside));
+            let proposed = |v| propose_uniform(&metric, uniform, v, pods as i32, tolerance);
+            let proposal = proposed(inside);
+            let keeps = |v| proposed(v).map(|p| p.replicas) == proposal.map(|p| p.replicas);
             let high = edge(inside, inside * 4 + 1000, &keeps);
             let low = -edge(-inside, 0, &|v: i64| keeps(-v));
             let probe = probe.min(inside * 4 + 1000);

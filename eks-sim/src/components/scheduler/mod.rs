@@ -154,8 +154,8 @@ impl Scheduler {
         let f = self.failures.get(pod.slot() as usize)?.as_ref().filter(|f| f.pod == pod)?;
         let after = match &f.after {
             preemption::After::Nothing => None,
-            preemption::After::NobodyLower => {
-                Some(no_victims_message(&self.cache, &f.asked, &f.failed))
+            &preemption::After::NobodyLower { tried } => {
+                Some(no_victims_message(&self.cache, &f.asked, &f.failed, tried))
             }
             preemption::After::Refused(why) => Some(why.clone()),
         };

@@ -14,7 +14,10 @@ pub(super) enum After {
     /// Victims were found, or the profile does not preempt.
     Nothing,
     /// No pod of a lower priority exists; the words are worked out when somebody asks.
-    NobodyLower,
+    NobodyLower {
+        /// Nodes whose refusal preemption could have changed.
+        tried: u32,
+    },
     /// Why preemption does not help.
     Refused(String),
 }
@@ -39,7 +42,7 @@ impl Scheduler {
                 Err(why) => (Vec::new(), After::Refused(why)),
             }
         } else {
-            (Vec::new(), After::NobodyLower)
+            (Vec::new(), After::NobodyLower { tried: failed.statuses.resolvable() })
         };
         self.queue.park(asked.key, failed.rejectors, now, &self.cache);
         if !victims.is_empty() {

@@ -71,19 +71,28 @@ impl History {
         }
     }
 
-    /// Whether a proposal of the current count leaves it as it is, now and at any later time: with a
-    /// behavior always, without one if no proposal within the window is larger.
+    /// Whether the same proposal will never be held back by earlier ones: the current count with a
+    /// behavior; without one, and beyond a bound, only if those within the window do not differ.
     #[must_use]
     pub fn keeps(
         &self,
         behavior: Option<&Behavior>,
         config: &Config,
-        current: i32,
+        (current, proposal): (i32, i32),
         now: SimTime,
     ) -> bool {
         let records = self.recommendations.as_deref().unwrap_or_default();
-        let old = |r: &Recommendation| now.since(r.time) > config.downscale_stabilization;
-        behavior.is_some() || records.iter().all(|r| r.replicas <= current || old(r))
+        let window = behavior.map_or(config.downscale_stabilization, |b| {
+            let (up, down) = b.windows(config);
+            up.max(down)
+        });
+        let counts = |r: &&Recommendation| now.since(r.time) <= window;
+        let mut counting = records.iter().filter(counts);
+        match behavior {
+            Some(_) if current == proposal => true,
+            Some(_) => counting.all(|r| r.replicas == proposal),
+            None => counting.all(|r| r.replicas <= proposal),
+        }
     }
 
     /// Remembers a scaling that was written; without a behavior nothing is kept.

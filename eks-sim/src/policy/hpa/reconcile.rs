@@ -203,14 +203,24 @@ impl Decision {
         self.rescale = false;
         self.scaled_to_zero = None;
     }
-    /// Whether it leaves everything as it is, and nothing held it back.
+    /// Whether it leaves everything as it is and would again for the same proposal: the metrics ask
+    /// for the current count, or for one beyond the bound at which the count is already.
     #[must_use]
-    pub fn is_calm(&self) -> bool {
+    pub fn is_calm(&self, spec: &HpaSpec) -> bool {
+        let limited = match self.proposal.map(|p| p.cmp(&self.current)) {
+            Some(core::cmp::Ordering::Equal) => Limited::DesiredWithinRange,
+            Some(core::cmp::Ordering::Less) if self.current == spec.min_replicas => {
+                Limited::TooFewReplicas
+            }
+            Some(core::cmp::Ordering::Greater) if self.current == spec.max_replicas => {
+                Limited::TooManyReplicas
+            }
+            _ => return false,
+        };
         !self.rescale
             && self.failures.is_empty()
-            && self.proposal == Some(self.current)
             && self.able_to_scale == AbleToScale::ReadyForNewScale
-            && self.scaling_limited == Some(Limited::DesiredWithinRange)
+            && self.scaling_limited == Some(limited)
     }
     /// Metrics that failed, as (index, error).
     #[must_use]

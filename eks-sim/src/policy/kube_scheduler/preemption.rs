@@ -135,13 +135,17 @@ pub fn preempt(
 }
 
 /// The message of preemption for a pod than which no other has a lower priority: what [`preempt`]
-/// would find by trying all nodes.
+/// would find by trying all nodes, of which `tried` might have been helped by it.
 #[must_use]
-pub fn no_victims_message(cache: &Cache, pod: &PodToSchedule, failed: &Unschedulable) -> String {
+pub fn no_victims_message(
+    cache: &Cache,
+    pod: &PodToSchedule,
+    failed: &Unschedulable,
+    tried: u32,
+) -> String {
     if let Err(why) = eligible(cache, pod, failed) {
         return format!("preemption: {why}");
     }
-    let tried = failed.statuses.iter().filter(|s| s.1.code == Code::Unschedulable).count() as u32;
     let mut reasons = Reasons::new();
     for (text, count) in [(NO_VICTIMS, tried), (NOT_HELPFUL, failed.nodes.saturating_sub(tried))] {
         if count > 0 {
@@ -364,14 +368,14 @@ impl<'c, 'a> Light<'c, 'a> {
         ];
         let cx = &cycle.cx;
         let idle = |p: Plugin| !cx.args.has(p) || cycle.pre.skipped.contains(p);
-        let nominated = cx.cache.nominations();
+        let mut nominated = cx.cache.nominations();
         let plain = |(_, c, _): (PodKey, super::ClassId, NodeKey)| {
             cx.cache.class_info(c).pod_terms().anti_affinity.is_empty()
         };
         if !others.into_iter().all(idle) || !cx.args.custom.is_empty() {
             return None;
         }
-        if !cx.args.has(Plugin::NodeResourcesFit) || !nominated.map(plain).all(|p| p) {
+        if !cx.args.has(Plugin::NodeResourcesFit) || !nominated.all(plain) {
             return None;
         }
         let mut fixed = cycle.pre.clone();

@@ -5,7 +5,7 @@
 
 use super::framework::{Cycle, score};
 use super::profile::{Plugin, PluginSet};
-use super::reason::{Reason, Rejection, count_text};
+use super::reason::{Code, Reason, Rejection, count_text};
 use super::{Cache, ClassId, NodeKey, PodKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,6 +72,12 @@ impl Statuses {
     /// Nodes by number of their kind.
     pub(super) fn set(&mut self, kinds: Arc<Vec<Rejection>>, nodes: Vec<(NodeKey, u32)>) {
         (self.kinds, self.nodes) = (kinds, Arc::new(nodes));
+    }
+    /// Number of nodes whose refusal the removal of pods might change.
+    #[must_use]
+    pub fn resolvable(&self) -> u32 {
+        let helps = |kind: &u32| self.kinds[*kind as usize].code == Code::Unschedulable;
+        self.nodes.iter().filter(|(_, kind)| helps(kind)).count() as u32
     }
     /// Nodes with their refusals.
     pub fn iter(&self) -> impl Iterator<Item = (NodeKey, &Rejection)> {

@@ -6,6 +6,16 @@
 use super::{PodSecurityLevel, pod_security_violations};
 use crate::k8s::{Container, PodSpec, SecurityContext};
 
+/// Checks of the restricted level alone.
+const RESTRICTED_CHECKS: [&str; 6] = [
+    "allowPrivilegeEscalation",
+    "capabilities_restricted",
+    "restrictedVolumes",
+    "runAsNonRoot",
+    "runAsUser",
+    "seccompProfile_restricted",
+];
+
 /// What the API server writes after `is forbidden: `, if the pod breaks the level.
 #[must_use]
 pub fn pod_security_refusal(
@@ -22,10 +32,12 @@ pub fn pod_security_refusal(
         PodSecurityLevel::Baseline => "baseline",
         PodSecurityLevel::Restricted => "restricted",
     };
-    // Upstream runs its checks in the order of their identifiers.
-    let mut parts: Vec<(&str, String)> = broken.iter().map(|id| (*id, reason(id, pod))).collect();
+    // Upstream runs the checks of baseline first, then those that restricted adds, each in the
+    // order of their identifiers (policy/registry.go).
+    let mut parts: Vec<(bool, &str)> =
+        broken.iter().map(|id| (RESTRICTED_CHECKS.contains(id), *id)).collect();
     parts.sort_unstable();
-    let texts: Vec<String> = parts.into_iter().map(|p| p.1).collect();
+    let texts: Vec<String> = parts.into_iter().map(|p| reason(p.1, pod)).collect();
     Some(format!("violates PodSecurity \"{name}:{version}\": {}", texts.join(", ")))
 }
 

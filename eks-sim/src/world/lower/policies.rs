@@ -133,7 +133,7 @@ impl Policies {
         let (resource, kind, group) = sort;
         let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
         let object = json!({
-            "apiVersion": version, "kind": kind, "metadata": metadata(meta), "spec": pruned(spec, ""),
+            "apiVersion": version, "kind": kind, "metadata": metadata(meta), "spec": pruned(spec),
         });
         let (denied, warnings) = self.say(sort, meta, &object, manifests);
         let qualified =
@@ -168,7 +168,7 @@ impl Policies {
         let spec = serde_json::to_value(&template.spec).unwrap_or_default();
         let object = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": metadata(&meta),
-            "spec": pruned(spec, ""),
+            "spec": pruned(spec),
         });
         self.say(("pods", "Pod", ""), &meta, &object, manifests).0
     }
@@ -240,11 +240,11 @@ const FLAGS: [&str; 5] = ["hostNetwork", "hostPID", "hostIPC", "paused", "readOn
 
 /// The object without the fields that Kubernetes leaves out when they are not set, so that `has`
 /// answers as there.
-fn pruned(value: Value, key: &str) -> Value {
+fn pruned(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
             let kept = fields.into_iter().map(|(k, v)| {
-                let v = pruned(v, &k);
+                let v = pruned(v);
                 (k, v)
             });
             let written = |(k, v): &(String, Value)| {
@@ -255,7 +255,7 @@ fn pruned(value: Value, key: &str) -> Value {
                 kept.filter(written).filter(|(_, v)| !v.is_null()).collect();
             Value::Object(fields)
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(|v| pruned(v, key)).collect()),
+        Value::Array(items) => Value::Array(items.into_iter().map(pruned).collect()),
         other => other,
     }
 }

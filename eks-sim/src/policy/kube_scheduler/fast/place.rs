@@ -187,7 +187,8 @@ impl Fast {
         let terms = cx.class.pod_terms();
         let alone =
             terms.affinity.is_empty() && terms.anti_affinity.is_empty() && plan.hard.is_empty();
-        if !gate.nominated.is_empty() && !(alone && gate.is_local()) {
+        let covered = alone && gate.is_local();
+        if !gate.nominated.is_empty() && !covered {
             // Nominated pods count for these filters too.
             return None;
         }
