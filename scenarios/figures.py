@@ -8,6 +8,7 @@ Between `<!-- figures -->` and `<!-- /figures -->` each README gets a table (mea
 base and every variant) and the plot that answers its question, copied from the output as it is.
 """
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -96,6 +97,37 @@ SHIPPED = {
         ("pod_startup_seconds_p95", "a pod's start, 95th percentile"), ("nodes_max", "nodes, most"),
         ("node_hours", "node hours"), ("cost_usd_per_month", "cost a month"),
     ], "nodes"),
+    "spot-reclaim": (["no-drain", "termination-handler", "half-on-demand", "on-demand"], [
+        ("served_ratio", "requests served"), ("requests_lost", "requests lost"),
+        ("recovery_seconds_max", "until served again"), ("spot_interruptions", "spot notices"),
+        ("pod_evictions", "pods evicted"), ("pod_startup_seconds_p99", "a pod's start, 99th percentile"),
+        ("nodes_mean", "nodes, mean"), ("cost_usd_per_month", "cost a month"),
+    ], "traffic"),
+    "overprovisioning": ([f"headroom-{n}" for n in (1, 2, 4, 6, 8)], [
+        ("pod_startup_seconds_p50", "a worker's start, median"), ("pod_startup_seconds_p95", "95th percentile"),
+        ("pod_startup_seconds_p99", "99th percentile"), ("pod_preemptions", "pause pods preempted"),
+        ("nodes_mean", "nodes, mean"), ("nodes_max", "nodes, most"), ("cost_usd_per_month", "cost a month"),
+    ], {
+        "file": "curve", "x": "cost_usd_per_month", "y": "pod_startup_seconds_p99",
+        "title": "Price of headroom", "xlabel": "cost a month in USD", "ylabel": "a worker's start, 99th percentile, in s",
+        "lines": [("pause pods", [("base", "none")] + [(f"headroom-{n}", str(n)) for n in (1, 2, 4, 6, 8)])],
+    }),
+    "fargate-or-nodes": (["nodes-8"] + [f"{w}-{n}" for n in (1, 2, 4, 16, 32, 64) for w in ("fargate", "nodes")], [
+        ("nodes_mean", "nodes or micro-VMs, mean"),
+        ("cpu_requested_ratio", "CPU requested of allocatable"), ("cost_usd_per_month", "cost a month"),
+    ], {
+        "file": "break-even", "y": "cost_usd_per_month",
+        "title": "Fargate or nodes", "xlabel": "pods of 300m CPU and 512Mi", "ylabel": "cost a month in USD",
+        "lines": [
+            ("Fargate", [("base" if n == 8 else f"fargate-{n}", n) for n in (1, 2, 4, 8, 16, 32, 64)]),
+            ("nodes", [(f"nodes-{n}", n) for n in (1, 2, 4, 8, 16, 32, 64)]),
+        ],
+    }),
+    "node-group-update": (["five", "quarter", "minimal", "strict", "strict-forced"], [
+        ("node_group_update_seconds_max", "the update"), ("node_group_update_failures", "updates given up"),
+        ("nodes_max", "Ready nodes, most"), ("instances_launched", "instances launched"),
+        ("pod_evictions", "pods evicted"), ("pod_startup_seconds_p99", "a pod's start, 99th percentile"),
+    ], "nodes"),
 }
 
 
@@ -164,6 +196,62 @@ def table(summaries, rows):
     return "\n".join(lines) + f"\n\nMean and 95 % interval over {first['replications']} replications, seed {first['seed']}.\n"
 
 
+def values(summaries, column):
+    found = {}
+    for name, s in summaries:
+        metric = next(m for m in s["metrics"] if m["name"] == column)
+        found[name] = metric["estimate"]["mean"]
+    return found
+
+
+def ticks(low, high):
+    """About five round numbers from low to high."""
+    raw = (high - low) / 5 or 1
+    size = 10 ** math.floor(math.log10(raw))
+    step = next(size * k for k in (1, 2, 5, 10) if size * k >= raw)
+    first = math.ceil(low / step) * step
+    return [first + i * step for i in range(int((high - first) / step) + 1)]
+
+
+def curve(summaries, spec):
+    """A plot of one column against another, or against a number in the variants' names."""
+    ys = values(summaries, spec["y"])
+    xs = values(summaries, spec["x"]) if "x" in spec else None
+    lines = [(name, [(xs[v] if xs else mark, ys[v], str(mark)) for v, mark in points]) for name, points in spec["lines"]]
+    flat = [p for _, points in lines for p in points]
+    x0, x1 = min(p[0] for p in flat), max(p[0] for p in flat)
+    x0, x1 = (x0 - 0.05 * (x1 - x0), x1 + 0.08 * (x1 - x0)) if xs else (0, x1 * 1.05)
+    y0, y1 = 0, max(p[1] for p in flat) * 1.1
+    width, height, left, right, top, bottom = 720, 400, 70, 20, 40, 55
+    px = lambda x: left + (x - x0) / (x1 - x0) * (width - left - right)
+    py = lambda y: height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom)
+    colours = ("#1f77b4", "#d62728", "#2ca02c")
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{left}" y="22" font-size="15">{spec["title"]}</text>',
+    ]
+    for t in ticks(x0, x1):
+        out.append(f'<line x1="{px(t):.1f}" y1="{top}" x2="{px(t):.1f}" y2="{height - bottom}" stroke="#ddd"/>')
+        out.append(f'<text x="{px(t):.1f}" y="{height - bottom + 18}" text-anchor="middle">{t:,.10g}</text>')
+    for t in ticks(y0, y1):
+        out.append(f'<line x1="{left}" y1="{py(t):.1f}" x2="{width - right}" y2="{py(t):.1f}" stroke="#ddd"/>')
+        out.append(f'<text x="{left - 8}" y="{py(t) + 4:.1f}" text-anchor="end">{t:,.10g}</text>')
+    out.append(f'<text x="{(left + width - right) / 2}" y="{height - 12}" text-anchor="middle">{spec["xlabel"]}</text>')
+    middle = (top + height - bottom) / 2
+    out.append(f'<text transform="translate(18 {middle}) rotate(-90)" text-anchor="middle">{spec["ylabel"]}</text>')
+    for k, (name, points) in enumerate(lines):
+        colour = colours[k % len(colours)]
+        path = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y, _ in points)
+        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        for x, y, mark in points:
+            out.append(f'<circle cx="{px(x):.1f}" cy="{py(y):.1f}" r="3.5" fill="{colour}"/>')
+            if xs:
+                out.append(f'<text x="{px(x) + 7:.1f}" y="{py(y) - 6:.1f}" fill="{colour}">{mark}</text>')
+        out.append(f'<text x="{width - right - 6}" y="{top + 4 + 16 * k}" text-anchor="end" fill="{colour}">{name}</text>')
+    return "\n".join(out + ["</svg>"]) + "\n"
+
+
 def main():
     binary = sys.argv[1] if len(sys.argv) > 1 else "target/release/eks-sim"
     for name in sys.argv[2:] or SHIPPED:
@@ -172,7 +260,11 @@ def main():
             base = Path(folder) / "base"
             summaries = [("base", run(binary, name, None, base))]
             summaries += [(v, run(binary, name, v, Path(folder) / v)) for v in variants]
-            shutil.copy(base / "plots" / f"{plot}.svg", HERE / name / f"{plot}.svg")
+            if isinstance(plot, dict):
+                (HERE / name / f"{plot['file']}.svg").write_text(curve(summaries, plot))
+                plot = plot["file"]
+            else:
+                shutil.copy(base / "plots" / f"{plot}.svg", HERE / name / f"{plot}.svg")
             if name == "webshop":
                 shutil.copy(base / "summary.md", HERE / name / "expected.md")
         text = f"<!-- figures -->\n{table(summaries, rows)}\n![{plot}]({plot}.svg)\n<!-- /figures -->"

@@ -3,6 +3,7 @@
 //! `cargo run --release -p benches --bin peers [FILTER]` prints the table of `docs/performance.md`;
 //! criterion's benches are in `benches/`.
 
+pub mod ca_scaleup;
 pub mod cni_churn;
 pub mod core;
 pub mod cpu;

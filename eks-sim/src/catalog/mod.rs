@@ -7,6 +7,7 @@
 mod constants;
 mod defaults;
 mod eks;
+mod foreign;
 mod instance_table;
 mod instance_types;
 mod max_pods;
@@ -20,6 +21,7 @@ mod regions;
 pub use constants::{Constant, ConstantError, ConstantValue, Constants, Status, constants};
 pub use defaults::{Defaults, OverrideError, Overrides};
 pub use eks::{EksVersion, FargateSize, eks_version, eks_versions, fargate_fit, fargate_sizes};
+pub use foreign::foreign_machine;
 pub use instance_types::{
     Accelerators, Architecture, Catalog, CatalogError, EbsLimitType, EbsLimits, FOREIGN_MACHINE,
     Hypervisor, InstanceType, InterfaceLimits, KarpenterReference, LocalDisks,

@@ -2,16 +2,20 @@
 //!
 //! Desired size above the instances there are → launch into the zone with the fewest → API call,
 //! pending → running, boot, kubelet registers. A machine that crashes is found unhealthy after a
-//! while, terminated and replaced.
+//! while, terminated and replaced. Desired size below → the group's termination policy chooses; a
+//! managed group's node is drained first.
 
+mod asg;
 mod capacity;
 mod fleet;
+mod limits;
+mod spot;
 
 use crate::engine::{self, Cx, Stream};
 use crate::k8s::StringMap;
 use crate::policy::vpc_cni::{Holding, Placement};
-use crate::units::{Id, IdVec, SimTime, Span};
-use crate::world::cloud::{Fleet, Group, Instance, InstanceState, LaunchFailure, Subnet};
+use crate::units::{Id, IdVec, SimTime};
+use crate::world::cloud::{Fleet, Group, Instance, InstanceState, Subnet};
 use crate::world::model::{GroupKind, GroupModel, SubnetModel, Zone};
 use crate::world::{Change, Client, Request};
 use std::sync::Arc;
@@ -45,6 +49,24 @@ pub enum Event {
     SpotNotice(Id<Instance>),
     /// The notice is over.
     SpotReclaim(Id<Instance>),
+    /// EC2 expects to reclaim a spot instance.
+    Rebalance(Id<Instance>),
+    /// A burst of reclaims of the spot pool with this number.
+    SpotBurst(u32),
+    /// A fault of the scenario with this number reclaims spot instances.
+    ReclaimByFault(u32),
+    /// A scheduled retirement is due.
+    Retired(Id<Instance>),
+    /// A managed node group gets a new launch template version.
+    NewVersion(Id<GroupModel>),
+    /// An update wants so many nodes beyond the desired size.
+    Surge(Id<GroupModel>, u32),
+    /// A node is drained: its instance can go, and stay gone only if its group expects it.
+    Drained(Id<Instance>),
+    /// Look whether a group's instances are spread evenly over its zones.
+    Level(Id<GroupModel>),
+    /// An instance of the warm pool is ready.
+    WarmReady(Id<GroupModel>),
     /// An instance that was told to end is gone.
     Gone(Id<Instance>),
 }
@@ -78,19 +100,33 @@ impl Ec2 {
         cloud.groups = model
             .groups
             .iter()
-            .map(|(_, g)| Group { desired: g.desired, ..Group::default() })
+            .map(|(_, g)| Group {
+                desired: g.desired,
+                warm: g.scaling.warm.map_or(0, |(size, _)| size),
+                ..Group::default()
+            })
             .collect();
         for (group, g) in model.groups.iter().filter(|(_, g)| g.is_managed()) {
             for _ in 0..g.desired {
-                match launch(group, cx) {
+                match asg::launch(group, cx) {
                     Ok(instance) => {
                         cx.cloud_mut().instances[instance].state = InstanceState::Running;
                         cx.cloud_mut().instances[instance].running = SimTime::ZERO;
                         cx.emit(Change::InstanceRunning(instance));
-                        spot_clock(instance, cx);
+                        spot::clock(instance, cx);
                     }
-                    Err(why) => refuse(group, why, cx),
+                    Err(why) => asg::refuse(group, why, cx),
                 }
+            }
+        }
+    }
+
+    /// Hybrid nodes are machines that run for ever, outside the cluster's subnets.
+    pub fn start_hybrid_nodes(&mut self, cx: &mut Cx<'_>) {
+        let model = cx.model();
+        for (group, g) in model.groups.iter().filter(|(_, g)| g.kind == GroupKind::Hybrid) {
+            for serial in 0..g.desired {
+                foreign_machine(group, serial, 0, cx);
             }
         }
     }
@@ -99,43 +135,22 @@ impl Ec2 {
     pub fn start_trace_nodes(&mut self, cx: &mut Cx<'_>) {
         let model = cx.model();
         let Some(trace) = model.trace.as_ref() else { return };
-        let Some((group, g)) = model.groups.iter().find(|(_, g)| g.kind == GroupKind::Trace) else {
+        let Some((group, _)) = model.groups.iter().find(|(_, g)| g.kind == GroupKind::Trace) else {
             return;
         };
-        let Some(&subnet) = g.subnets.first() else { return };
         for (serial, node) in trace.nodes.iter().enumerate() {
-            let key = engine::draws::key(&[engine::draws::key_str(&g.name), serial as u64]);
-            let instance = cx.cloud_mut().instances.push(Instance {
-                group,
-                serial: serial as u32,
-                key,
-                type_index: node.type_index,
-                subnet,
-                zone: model.subnets[subnet].zone,
-                state: InstanceState::Running,
-                alive: true,
-                requested: SimTime::ZERO,
-                running: SimTime::ZERO,
-                terminated: SimTime::NEVER,
-                gone: SimTime::NEVER,
-                end_reason: "",
-                crashed: SimTime::NEVER,
-                address: 0,
-                node: None,
-                labels: None,
-            });
-            cx.cloud_mut().groups[group].instances.push(instance);
-            cx.emit(Change::InstanceRunning(instance));
+            foreign_machine(group, serial as u32, node.type_index, cx);
         }
     }
 
     /// Handles one event.
     pub fn handle(&mut self, event: Event, cx: &mut Cx<'_>) {
         match event {
-            Event::Reconcile(g) => reconcile(g, cx),
+            Event::Reconcile(g) => asg::reconcile(g, cx),
             Event::SetDesired(g, size) => {
                 let model = &cx.model().groups[g];
-                let size = size.clamp(model.min.min(model.max), model.max);
+                let most = model.max.saturating_add(cx.cloud().groups[g].surge);
+                let size = size.clamp(model.min.min(most), most);
                 if cx.cloud().groups[g].desired != size {
                     cx.cloud_mut().groups[g].desired = size;
                     cx.emit(Change::GroupResized(g));
@@ -144,8 +159,10 @@ impl Ec2 {
             Event::Terminate(i) => {
                 let group = cx.cloud().instances[i].group;
                 if cx.cloud().instances[i].state != InstanceState::Terminated {
+                    // One that its group has written off is no part of the desired size.
+                    let counted = u32::from(!cx.cloud().instances[i].outgoing);
                     let desired = &mut cx.cloud_mut().groups[group].desired;
-                    *desired = desired.saturating_sub(1);
+                    *desired = desired.saturating_sub(counted);
                     let given = cx.cloud().instances[i].end_reason;
                     terminate(i, if given.is_empty() { "scaled down" } else { given }, cx);
                 }
@@ -179,13 +196,7 @@ impl Ec2 {
                     stockouts.push(fault);
                 }
             }
-            Event::SpotNotice(i) => {
-                if cx.cloud().instances[i].state == InstanceState::Running {
-                    let notice = cx.model().settings.spot_notice;
-                    cx.emit(Change::SpotNotice(i));
-                    cx.after(notice, wake(Event::SpotReclaim(i)));
-                }
-            }
+            Event::SpotNotice(i) => spot::notice(i, cx),
             Event::Gone(i) => gone(i, cx),
             Event::SpotReclaim(i) => {
                 if cx.cloud().instances[i].state == InstanceState::Running {
@@ -194,109 +205,54 @@ impl Ec2 {
                     terminate(i, "spot capacity was reclaimed", cx);
                 }
             }
-        }
-    }
-}
-
-fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
-    if !cx.model().groups[group].is_managed() {
-        return;
-    }
-    loop {
-        let state = &cx.cloud().groups[group];
-        if state.instances.len() as u32 >= state.desired {
-            return;
-        }
-        match launch(group, cx) {
-            Ok(instance) => {
-                let key = cx.cloud().instances[instance].key;
-                let steps = &cx.model().settings.launch_steps;
-                let call = (0_u64..).zip(steps).fold(Span::ZERO, |sum, (i, step)| {
-                    sum + cx.sample(step, Stream::InstanceLaunch, engine::draws::key(&[key, i]))
-                });
-                cx.after(call, wake(Event::Running(instance)));
-                let state = &mut cx.cloud_mut().groups[group];
-                state.failing_since = None;
-                state.failure = None;
+            Event::Rebalance(i) => spot::rebalance(i, cx),
+            Event::SpotBurst(pool) => spot::burst(pool, cx),
+            Event::ReclaimByFault(fault) => spot::reclaim_by_fault(fault, cx),
+            Event::Retired(i) => {
+                if cx.cloud().instances[i].state == InstanceState::Running {
+                    terminate(i, "its host was retired", cx);
+                }
             }
-            Err(why) => {
-                refuse(group, why, cx);
-                return;
-            }
+            Event::NewVersion(g) => cx.cloud_mut().groups[g].version += 1,
+            Event::Surge(g, extra) => asg::surge(g, extra, cx),
+            Event::Drained(i) => asg::drained(i, cx),
+            Event::Level(g) => asg::level(g, cx),
+            Event::WarmReady(g) => cx.cloud_mut().groups[g].warm += 1,
         }
     }
 }
 
-/// Notes the refusal, and tries again later.
-fn refuse(group: Id<GroupModel>, why: LaunchFailure, cx: &mut Cx<'_>) {
-    let now = cx.now();
-    let state = &mut cx.cloud_mut().groups[group];
-    state.failing_since.get_or_insert(now);
-    state.failure = Some(why);
-    cx.emit(Change::LaunchRefused(group, why));
-    // One retry at a time, however many instances the group lacks.
-    let retry = cx.model().settings.launch_retry;
-    let state = &mut cx.cloud_mut().groups[group];
-    if state.retry <= now {
-        state.retry = now + retry;
-        cx.after(retry, wake(Event::Reconcile(group)));
-    }
-}
-
-/// Asks for one instance, in the zone of the group that has the fewest.
-fn launch(group: Id<GroupModel>, cx: &mut Cx<'_>) -> Result<Id<Instance>, LaunchFailure> {
+/// A machine that AWS does not own: it runs from the start and has no address of a subnet.
+fn foreign_machine(group: Id<GroupModel>, serial: u32, type_index: u32, cx: &mut Cx<'_>) {
     let model = cx.model();
     let g = &model.groups[group];
-    let serial = cx.cloud().groups[group].launched;
+    let Some(&subnet) = g.subnets.first() else { return };
     let key = engine::draws::key(&[engine::draws::key_str(&g.name), u64::from(serial)]);
-    let subnets = subnets_to_try(group, key, cx);
-    if subnets.is_empty() {
-        return Err(LaunchFailure::InsufficientInstanceCapacity);
-    }
-    let mut why = LaunchFailure::InsufficientInstanceCapacity;
-    for subnet in subnets {
-        let zone = model.subnets[subnet].zone;
-        // In each zone the group's types are tried in their order.
-        let Some(type_index) =
-            (0..g.types.len()).find(|&i| capacity::has_capacity(&g.types[i], zone, cx))
-        else {
-            continue;
-        };
-        let type_index = type_index as u32;
-        let wanted = Wanted { group, serial, key, type_index, subnet, labels: None };
-        if let Some(instance) = start_instance(wanted, cx) {
-            cx.cloud_mut().groups[group].launched += 1;
-            return Ok(instance);
-        }
-        why = LaunchFailure::InsufficientFreeAddressesInSubnet;
-    }
-    Err(why)
-}
-
-/// Subnets of a group in the order in which a launch tries them: zones with few instances of the
-/// group first; of several subnets in a zone one at random, as Auto Scaling picks it.
-fn subnets_to_try(group: Id<GroupModel>, key: u64, cx: &Cx<'_>) -> Vec<Id<SubnetModel>> {
-    let model = cx.model();
-    let mut counts: IdVec<Zone, u32> = model.zones.iter().map(|_| 0).collect();
-    for &i in &cx.cloud().groups[group].instances {
-        counts[cx.cloud().instances[i].zone] += 1;
-    }
-    let mut subnets: Vec<(u32, Id<Zone>, u64, Id<SubnetModel>)> = model.groups[group]
-        .subnets
-        .iter()
-        .map(|&s| (model.subnets[s].zone, s))
-        .filter(|&(zone, _)| !cx.cloud().zone_down[zone])
-        .map(|(zone, s)| {
-            let turn = cx.draw(Stream::AsgZone, engine::draws::key(&[key, u64::from(s.raw())]));
-            (counts[zone], zone, turn.to_bits(), s)
-        })
-        .collect();
-    // Zones of equal count in the order of their first subnet.
-    let first = |zone: Id<Zone>| {
-        model.groups[group].subnets.iter().position(|&s| model.subnets[s].zone == zone)
-    };
-    subnets.sort_by_key(|&(count, zone, turn, _)| (count, first(zone), turn));
-    subnets.into_iter().map(|(_, _, _, s)| s).collect()
+    let instance = cx.cloud_mut().instances.push(Instance {
+        group,
+        serial,
+        key,
+        type_index,
+        subnet,
+        zone: model.subnets[subnet].zone,
+        state: InstanceState::Running,
+        alive: true,
+        requested: SimTime::ZERO,
+        running: SimTime::ZERO,
+        terminated: SimTime::NEVER,
+        gone: SimTime::NEVER,
+        end_reason: "",
+        crashed: SimTime::NEVER,
+        address: 0,
+        version: 0,
+        outgoing: false,
+        noticed: false,
+        warm: false,
+        node: None,
+        labels: None,
+    });
+    cx.cloud_mut().groups[group].instances.push(instance);
+    cx.emit(Change::InstanceRunning(instance));
 }
 
 /// What is to be started.
@@ -326,6 +282,7 @@ fn start_instance(wanted: Wanted, cx: &mut Cx<'_>) -> Option<Id<Instance>> {
         return None;
     };
     let (now, zone) = (cx.now(), cx.model().subnets[subnet].zone);
+    let version = cx.cloud().groups[group].version;
     let instance = cx.cloud_mut().instances.push(Instance {
         group,
         serial,
@@ -342,6 +299,10 @@ fn start_instance(wanted: Wanted, cx: &mut Cx<'_>) -> Option<Id<Instance>> {
         end_reason: "",
         crashed: SimTime::NEVER,
         address: address.into(),
+        version,
+        outgoing: false,
+        noticed: false,
+        warm: false,
         node: None,
         labels,
     });
@@ -359,26 +320,23 @@ fn running(instance: Id<Instance>, cx: &mut Cx<'_>) {
     }
     row.state = InstanceState::Running;
     row.running = now;
-    let (group, key, alive) = (row.group, row.key, row.alive);
+    let (group, key, alive, warm) = (row.group, row.key, row.alive, row.warm);
     cx.emit(Change::InstanceRunning(instance));
     if !alive {
         return;
     }
-    let boot = cx.sample(&cx.model().groups[group].boot, Stream::NodeBoot, key);
-    cx.after(boot, wake(Event::Register(instance)));
-    spot_clock(instance, cx);
-}
-
-/// Draws when a spot instance will be reclaimed, if that is within the run.
-fn spot_clock(instance: Id<Instance>, cx: &mut Cx<'_>) {
-    let row = &cx.cloud().instances[instance];
-    let hazard = row.group_type(cx.model()).interruption_per_hour;
-    if !cx.model().settings.spot_interruptions || hazard <= 0.0 {
+    spot::clock(instance, cx);
+    let (model, settings) = (cx.model(), &cx.model().settings);
+    if cx.draw(Stream::NodeBoot, engine::draws::key(&[key, 9])) < settings.boot_failure {
         return;
     }
-    let u = cx.draw(Stream::SpotInterruption, row.key);
-    let hours = -crate::units::math::ln(u) / hazard;
-    cx.after(Span::from_secs_f64(hours * 3600.0), wake(Event::SpotNotice(instance)));
+    let dist = if warm { &settings.warm_boot } else { &model.groups[group].boot };
+    let mut boot = cx.sample(dist, Stream::NodeBoot, key);
+    if !warm && cx.cloud().instances[instance].group_type(model).instance_type.gpu_count() > 0 {
+        let draw = engine::draws::key(&[key, 10]);
+        boot += cx.sample(&settings.gpu_boot, Stream::NodeBoot, draw);
+    }
+    cx.after(boot, wake(Event::Register(instance)));
 }
 
 fn terminate(instance: Id<Instance>, reason: &'static str, cx: &mut Cx<'_>) {
@@ -414,6 +372,10 @@ fn gone(instance: Id<Instance>, cx: &mut Cx<'_>) {
 fn zone_changed(zone: Id<Zone>, down: bool, cx: &mut Cx<'_>) {
     cx.cloud_mut().zone_down[zone] = down;
     if !down {
+        for group in cx.model().groups.ids() {
+            let wait = cx.model().settings.zone_rebalance;
+            cx.after(wait, wake(Event::Level(group)));
+        }
         return;
     }
     let now = cx.now();

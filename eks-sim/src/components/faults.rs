@@ -19,6 +19,8 @@ pub enum Event {
     ZoneBack(Id<Zone>),
     /// A node of the random failure process fails.
     NodeFails(Id<Instance>),
+    /// The host of an instance is retired.
+    Retires(Id<Instance>),
     /// A stock-out of the scenario is over.
     StockoutEnds(u32),
     /// Machines that run now get their random failure times.
@@ -57,7 +59,7 @@ impl Faults {
             RandomFault::Zone => cx.model().zones.len(),
             RandomFault::Etcd => cx.cloud().etcd.len(),
             RandomFault::ApiServer => cx.cloud().api_servers.len(),
-            RandomFault::Node => {
+            RandomFault::Node | RandomFault::Retirement => {
                 cx.after(Span::ZERO, wake(Event::Watch(number)));
                 0
             }
@@ -82,6 +84,7 @@ impl Faults {
             }
             Event::StockoutEnds(number) => cx.emit(Change::StockoutChanged(number, false)),
             Event::NodeFails(instance) => crash(instance, cx),
+            Event::Retires(instance) => cx.emit(Change::RetirementDue(instance)),
             Event::Watch(number) => self.watch(number, cx),
         }
     }
@@ -126,6 +129,7 @@ impl Faults {
                     cx.after(duration, wake(Event::StockoutEnds(number)));
                 }
             }
+            FaultKind::SpotReclaim { .. } => cx.emit(Change::SpotReclaimWanted(number)),
             FaultKind::Random { .. } => {}
         }
     }
@@ -150,7 +154,10 @@ impl Faults {
             }
             RandomFault::Etcd => member_down(true, u32::from(entity), cx),
             RandomFault::ApiServer => member_down(false, u32::from(entity), cx),
-            RandomFault::Node | RandomFault::Spot | RandomFault::Stockout => {}
+            RandomFault::Node
+            | RandomFault::Retirement
+            | RandomFault::Spot
+            | RandomFault::Stockout => {}
         }
         next_strike(number, entity, before.saturating_add(1), cx);
     }
@@ -180,7 +187,7 @@ impl Faults {
 
     /// Gives machines that are new since the last look a failure time, and looks again later.
     fn watch(&mut self, number: u32, cx: &mut Cx<'_>) {
-        let FaultKind::Random { mean, .. } = &cx.model().faults[number as usize].kind else {
+        let FaultKind::Random { what, mean, .. } = &cx.model().faults[number as usize].kind else {
             return;
         };
         let from = self.watched.get(&number).copied().unwrap_or(0);
@@ -188,7 +195,15 @@ impl Faults {
             let id = Id::new(raw as u32);
             let key = engine::draws::key(&[u64::from(number), cx.cloud().instances[id].key]);
             let wait = exponential(*mean, cx.draw(Stream::NodeFailure, key));
-            cx.after(wait, wake(Event::NodeFails(id)));
+            // Hosts on premises and of Fargate are nobody's of this process.
+            if cx.model().groups[cx.cloud().instances[id].group].is_outside_vpc() {
+                continue;
+            }
+            let event = match what {
+                RandomFault::Retirement => Event::Retires(id),
+                _ => Event::NodeFails(id),
+            };
+            cx.after(wait, wake(event));
         }
         self.watched.insert(number, cx.cloud().instances.len());
         cx.after(cx.model().settings.node_monitor_period, wake(Event::Watch(number)));
@@ -207,7 +222,9 @@ fn next_strike(number: u32, entity: u16, before: u32, cx: &mut Cx<'_>) {
         RandomFault::Zone => Stream::ZoneOutage,
         RandomFault::Etcd => Stream::EtcdFailure,
         RandomFault::ApiServer => Stream::ApiServerFailure,
-        RandomFault::Node | RandomFault::Spot | RandomFault::Stockout => return,
+        RandomFault::Node | RandomFault::Retirement | RandomFault::Spot | RandomFault::Stockout => {
+            return;
+        }
     };
     let key = engine::draws::key(&[u64::from(number), u64::from(entity), u64::from(before)]);
     let wait = exponential(*mean, cx.draw(stream, key));

@@ -172,10 +172,12 @@ fn sandbox(pod: PodId, cx: &mut Cx<'_>) {
     }
 }
 
-/// Nodes of a trace have no network interfaces: their pods need no address of a subnet.
+/// Nodes of a trace and hybrid nodes have no interfaces in the cluster's subnets.
 fn outside_subnets(node: Id<Node>, cx: &Cx<'_>) -> bool {
     let group = cx.cloud().instances[cx.api().nodes[node].instance].group;
-    cx.model().groups[group].kind == GroupKind::Trace
+    // A pod on Fargate has the address of its micro-VM.
+    let g = &cx.model().groups[group];
+    g.is_outside_vpc() || g.kind == GroupKind::Fargate
 }
 
 fn retry_later(pod: PodId, cx: &mut Cx<'_>) {
@@ -224,6 +226,8 @@ fn pull(
 ) -> SimTime {
     let model = cx.model();
     let settings = &model.settings;
+    let rate =
+        if is_fargate(node, cx) { settings.fargate.pull_rate } else { settings.image_pull_rate };
     let mut at = from;
     for &(image, always) in &model.templates[template].images {
         let there = cx.machines().machines.get(node).and_then(|m| m.images.get(&image)).copied();
@@ -237,7 +241,7 @@ fn pull(
         let draw = engine::draws::key(&[u64::from(image.raw()), node_key(node, cx), 2]);
         let overhead = cx.sample(&settings.image_pull_overhead, Stream::ImagePull, key);
         let factor = settings.image_pull_factor.sample(cx.draw(Stream::ImagePull, draw));
-        let seconds = model.images[image].size.raw() as f64 / settings.image_pull_rate * factor;
+        let seconds = model.images[image].size.raw() as f64 / rate * factor;
         let machine = machine_mut(node, cx);
         let begin = at.max(machine.pull_free);
         at = begin + overhead + Span::from_secs_f64(seconds);
@@ -257,6 +261,11 @@ fn report_images(node: Id<Node>, pulled: SimTime, cx: &mut Cx<'_>) {
         machine.reports_at = SimTime::from_nanos(due);
         cx.at(SimTime::from_nanos(due), engine::Event::Kubelet(Event::ReportImages(node)));
     }
+}
+
+fn is_fargate(node: Id<Node>, cx: &Cx<'_>) -> bool {
+    let group = cx.cloud().instances[cx.api().nodes[node].instance].group;
+    cx.model().groups[group].kind == GroupKind::Fargate
 }
 
 fn node_key(node: Id<Node>, cx: &Cx<'_>) -> u64 {
@@ -535,6 +544,11 @@ fn stopped(pod: PodId, cx: &mut Cx<'_>) {
 fn registered(node: Id<Node>, cx: &mut Cx<'_>) {
     machine_mut(node, cx);
     if cx.api().nodes[node].condition == NodeCondition::Ready {
+        return;
+    }
+    if is_fargate(node, cx) {
+        // The start of the micro-VM has been its whole start.
+        cx.after(Span::ZERO, engine::Event::Kubelet(Event::NodeReady(node)));
         return;
     }
     let key = node_key(node, cx);

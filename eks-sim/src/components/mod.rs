@@ -4,11 +4,13 @@
 pub mod cluster_autoscaler;
 pub mod control_plane;
 pub mod ec2;
+pub mod fargate;
 pub mod faults;
 pub mod hpa;
 pub mod karpenter;
 pub mod kubelet;
 pub mod load_balancers;
+pub mod node_groups;
 pub mod node_lifecycle;
 pub mod scheduler;
 pub mod traffic;

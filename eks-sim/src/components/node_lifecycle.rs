@@ -247,9 +247,11 @@ fn start_timers(node: Id<Node>, cx: &mut Cx<'_>) {
 
 fn evict(pod: PodId, cx: &mut Cx<'_>) {
     let Some(p) = cx.api().pods.get(pod) else { return };
+    // A timer that runs goes on when the node object is deleted; only a node that is well again
+    // ends it.
     let tainted = p.node.is_some_and(|n| {
         let row = &cx.api().nodes[n];
-        row.exists() && row.has_taint(SystemTaint::UnreachableNoExecute)
+        row.has_taint(SystemTaint::UnreachableNoExecute)
     });
     if tainted && !p.is_terminating() {
         let reason = Reason::TaintEviction;

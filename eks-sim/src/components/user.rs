@@ -66,6 +66,7 @@ impl User {
             }
             // AWS publishes images whether or not the cluster's API works.
             StepKind::ImageRelease { .. } => cx.emit(Change::NodePoolsChanged(number)),
+            StepKind::NodeGroupUpdate { .. } => cx.emit(Change::NodeGroupUpdateWanted(number)),
             StepKind::Drain { group, count } => {
                 let nodes: Vec<Id<Node>> = cx
                     .api()

@@ -1,8 +1,9 @@
 //! The closed list of who can be woken. Each component owns its own enum.
 
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, faults, hpa, karpenter, kubelet, load_balancers,
-    node_lifecycle, scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, fargate, faults, hpa, karpenter, kubelet,
+    load_balancers, node_groups, node_lifecycle, scheduler, traffic, user, volumes, vpa, vpc_cni,
+    workloads,
 };
 
 /// Something that happens to one component at one instant.
@@ -28,6 +29,10 @@ pub enum Event {
     Karpenter(karpenter::Event),
     /// EC2 and its Auto Scaling groups.
     Ec2(ec2::Event),
+    /// What drains and updates node groups.
+    NodeGroups(node_groups::Event),
+    /// Fargate.
+    Fargate(fargate::Event),
     /// VPC CNI daemons.
     VpcCni(vpc_cni::Event),
     /// Load balancers.
@@ -59,6 +64,8 @@ impl Event {
             Self::ClusterAutoscaler(_) => "cluster-autoscaler",
             Self::Karpenter(_) => "karpenter",
             Self::Ec2(_) => "ec2",
+            Self::NodeGroups(_) => "node-groups",
+            Self::Fargate(_) => "fargate",
             Self::VpcCni(_) => "vpc-cni",
             Self::LoadBalancers(_) => "load-balancers",
             Self::Volumes(_) => "volumes",

@@ -7,10 +7,11 @@ use super::draws::Draws;
 use super::event::Event;
 use super::watch::fan_out;
 use crate::components::{
-    cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, faults::Faults,
-    hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets, load_balancers::LoadBalancers,
-    node_lifecycle::NodeLifecycle, scheduler::Scheduler, traffic::Traffic, user::User,
-    volumes::Volumes, vpa::Vpa, vpc_cni::VpcCni, workloads::Workloads,
+    cluster_autoscaler::ClusterAutoscaler, control_plane::ControlPlane, ec2::Ec2, fargate::Fargate,
+    faults::Faults, hpa::HpaController, karpenter::Karpenter, kubelet::Kubelets,
+    load_balancers::LoadBalancers, node_groups::NodeGroups, node_lifecycle::NodeLifecycle,
+    scheduler::Scheduler, traffic::Traffic, user::User, volumes::Volumes, vpa::Vpa,
+    vpc_cni::VpcCni, workloads::Workloads,
 };
 use crate::observe::outcome::Diagnosis;
 use crate::policy::kube_scheduler::Plugins;
@@ -38,6 +39,8 @@ pub struct View<'a> {
     pub cluster_autoscaler: &'a ClusterAutoscaler,
     /// Karpenter, for its reasons.
     pub karpenter: &'a Karpenter,
+    /// Fargate, for its reasons.
+    pub fargate: &'a Fargate,
     /// The CNI, for the pools of the nodes.
     pub vpc_cni: &'a VpcCni,
 }
@@ -75,6 +78,8 @@ struct Components {
     cluster_autoscaler: ClusterAutoscaler,
     karpenter: Karpenter,
     ec2: Ec2,
+    node_groups: NodeGroups,
+    fargate: Fargate,
     vpc_cni: VpcCni,
     load_balancers: LoadBalancers,
     traffic: Traffic,
@@ -105,6 +110,8 @@ impl Sim {
             cluster_autoscaler: ClusterAutoscaler::new(&model),
             karpenter: Karpenter::new(&model),
             ec2: Ec2::default(),
+            node_groups: NodeGroups::default(),
+            fargate: Fargate::default(),
             vpc_cni: VpcCni::new(&model),
             load_balancers: LoadBalancers::default(),
             traffic: Traffic::new(&model),
@@ -168,6 +175,7 @@ impl Sim {
         c.ec2.start_subnets(cx);
         c.load_balancers.start(cx);
         c.ec2.start(cx);
+        c.ec2.start_hybrid_nodes(cx);
         c.ec2.start_trace_nodes(cx);
         c.traffic.start(cx);
         c.control_plane.register_initial_nodes(cx);
@@ -198,6 +206,8 @@ impl Sim {
             Event::ClusterAutoscaler(e) => c.cluster_autoscaler.handle(e, cx),
             Event::Karpenter(e) => c.karpenter.handle(e, cx),
             Event::Ec2(e) => c.ec2.handle(e, cx),
+            Event::NodeGroups(e) => c.node_groups.handle(e, cx),
+            Event::Fargate(e) => c.fargate.handle(e, cx),
             Event::VpcCni(e) => c.vpc_cni.handle(e, cx),
             Event::LoadBalancers(e) => c.load_balancers.handle(e, cx),
             Event::Volumes(e) => c.volumes.handle(e, cx),
@@ -216,6 +226,7 @@ impl Sim {
             hpa: &self.components.hpa,
             cluster_autoscaler: &self.components.cluster_autoscaler,
             karpenter: &self.components.karpenter,
+            fargate: &self.components.fargate,
             vpc_cni: &self.components.vpc_cni,
         };
         for change in &self.changes {
@@ -293,6 +304,7 @@ impl Sim {
             hpa: &self.components.hpa,
             cluster_autoscaler: &self.components.cluster_autoscaler,
             karpenter: &self.components.karpenter,
+            fargate: &self.components.fargate,
             vpc_cni: &self.components.vpc_cni,
         }
     }

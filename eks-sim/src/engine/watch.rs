@@ -4,12 +4,13 @@
 use super::draws;
 use super::event::Event;
 use crate::components::{
-    cluster_autoscaler, control_plane, ec2, hpa, karpenter, kubelet, load_balancers,
-    node_lifecycle, scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
+    cluster_autoscaler, control_plane, ec2, fargate, hpa, karpenter, kubelet, load_balancers,
+    node_groups, node_lifecycle, scheduler, traffic, user, volumes, vpa, vpc_cni, workloads,
 };
 use crate::units::{Id, Span};
+use crate::world::model::GroupKind;
 use crate::world::nodes::SystemTaint;
-use crate::world::{Change, Client, Model, PodId, Request, Set, World};
+use crate::world::{Change, Client, Model, Node, PodId, Request, Set, World};
 
 /// Calls `push` for each event that `change` causes.
 pub(super) fn fan_out(
@@ -24,7 +25,73 @@ pub(super) fn fan_out(
     if model.karpenter.is_some() {
         fan_out_karpenter(change, world, model, push);
     }
+    fan_out_groups(change, world, model, push);
     fan_out_objects(change, world, model, push);
+}
+
+/// What node groups and Fargate are told.
+fn fan_out_groups(
+    change: Change,
+    world: &World,
+    model: &Model,
+    push: &mut impl FnMut(Span, Event),
+) {
+    use node_groups::Event as G;
+    let watch = model.settings.watch_delay;
+    let group = |event| Event::NodeGroups(event);
+    let startup = |n| world.api.nodes[n].has_taint(SystemTaint::Startup);
+    match change {
+        Change::RebalanceRecommended(i) => push(Span::ZERO, group(G::Rebalance(i))),
+        Change::SpotNotice(i) => push(Span::ZERO, group(G::SpotNotice(i))),
+        Change::ScaleInChosen(i) => push(Span::ZERO, group(G::ScaleIn(i))),
+        Change::ZoneRebalance(i) => push(Span::ZERO, group(G::Level(i))),
+        Change::NodeGroupUpdateWanted(step) => push(Span::ZERO, group(G::Update(step))),
+        Change::NodeConditionChanged(n) => {
+            if startup(n) {
+                push(watch, group(G::NodeChanged(n)));
+            }
+            if is_fargate_node(n, world, model) {
+                push(watch, Event::Fargate(fargate::Event::NodeChanged(n)));
+            }
+        }
+        Change::PodReady(p) => {
+            let Some(pod) = world.api.pods.get(p) else { return };
+            if let Some(n) =
+                pod.node.filter(|&n| model.templates[pod.template].daemon && startup(n))
+            {
+                push(watch, group(G::NodeChanged(n)));
+            }
+        }
+        Change::PodSucceeded(p) | Change::PodFailed(p) | Change::PodDeleted(p)
+            if is_fargate(p, world, model) =>
+        {
+            push(watch, Event::Fargate(fargate::Event::PodGone(p)));
+        }
+        Change::InstanceCrashed(i)
+            if model.groups[world.cloud.instances[i].group].kind == GroupKind::Fargate =>
+        {
+            push(Span::ZERO, Event::Fargate(fargate::Event::Crashed(i)));
+        }
+        Change::NodeGroupUpdateBegan(g) => {
+            push(Span::ZERO, Event::Ec2(ec2::Event::NewVersion(g)));
+        }
+        Change::NodeGroupSurgeWanted(g, n) => push(Span::ZERO, Event::Ec2(ec2::Event::Surge(g, n))),
+        Change::DrainEnded(i) => push(Span::ZERO, Event::Ec2(ec2::Event::Drained(i))),
+        Change::SpotReclaimWanted(f) => {
+            push(Span::ZERO, Event::Ec2(ec2::Event::ReclaimByFault(f)));
+        }
+        Change::RetirementDue(i) => push(Span::ZERO, Event::Ec2(ec2::Event::Retired(i))),
+        _ => {}
+    }
+}
+
+fn is_fargate(p: PodId, world: &World, model: &Model) -> bool {
+    world.api.pods.get(p).is_some_and(|pod| model.templates[pod.template].fargate.is_some())
+}
+
+fn is_fargate_node(n: Id<Node>, world: &World, model: &Model) -> bool {
+    let instance = &world.cloud.instances[world.api.nodes[n].instance];
+    model.groups[instance.group].kind == GroupKind::Fargate
 }
 
 /// The part of [`fan_out`] about pods, workloads and nodes.
@@ -37,7 +104,11 @@ fn fan_out_objects(
     let watch = model.settings.watch_delay;
     match change {
         Change::PodCreated(p) => {
-            push(watch, Event::Scheduler(scheduler::Event::PodAdded(p)));
+            if is_fargate(p, world, model) {
+                push(watch, Event::Fargate(fargate::Event::PodAdded(p)));
+            } else {
+                push(watch, Event::Scheduler(scheduler::Event::PodAdded(p)));
+            }
             if let Some(pod) =
                 world.api.pods.get(p).filter(|pod| has_controller(pod.set, world, model))
             {
@@ -95,6 +166,10 @@ fn fan_out_objects(
         }
         Change::EvictionRefused(p, _) => {
             push(model.settings.eviction_retry, Event::User(user::Event::Evict(p)));
+            if model.groups.iter().any(|(_, g)| g.scaling.drains) {
+                let event = Event::NodeGroups(node_groups::Event::Evict(p));
+                push(model.settings.eviction_retry, event);
+            }
         }
         Change::NodeRegistered(n) => {
             push(watch, Event::Scheduler(scheduler::Event::NodeChanged(n)));
@@ -371,17 +446,22 @@ fn refused(
             }
             _ => push(retry, Event::Workloads(workloads::Event::DeleteFailed(pod))),
         },
-        Request::EvictPod { pod, .. } => {
-            if client == Client::User {
-                push(retry, Event::User(user::Event::Evict(pod)));
+        Request::EvictPod { pod, .. } => match client {
+            Client::User => push(retry, Event::User(user::Event::Evict(pod))),
+            Client::NodeGroup => {
+                push(retry, Event::NodeGroups(node_groups::Event::Evict(pod)));
             }
-        }
+            _ => {}
+        },
         Request::RemovePod { pod } => match client {
             Client::NodeLifecycle => {
                 push(retry, Event::NodeLifecycle(node_lifecycle::Event::RetryPod(pod)));
             }
             _ => push(retry, Event::Kubelet(kubelet::Event::ReportGone(pod))),
         },
+        Request::Bind { pod, .. } if client == Client::Fargate => {
+            push(retry, Event::Fargate(fargate::Event::PodAdded(pod)));
+        }
         Request::Bind { pod, .. } => {
             push(retry, Event::Scheduler(scheduler::Event::BindFailed(pod)))
         }
@@ -404,6 +484,9 @@ fn refused(
         }
         Request::CreateJob { cron } => {
             push(retry, Event::Workloads(workloads::Event::CronFailed(cron)))
+        }
+        Request::RegisterNode { instance } if client == Client::Fargate => {
+            push(retry, Event::Fargate(fargate::Event::Register(instance)));
         }
         Request::RegisterNode { instance } => {
             push(retry, Event::Ec2(ec2::Event::Register(instance)));

@@ -1,5 +1,6 @@
 //! The full record of one replication: events as Kubernetes words them, pods, nodes.
 
+mod groups;
 mod karpenter;
 mod words;
 
@@ -567,8 +568,8 @@ fn describe_rest(now: SimTime, change: &Change, v: &View<'_>) -> Option<EventRow
             let reason = if on { "StockoutBegan" } else { "StockoutEnded" };
             row("faults", "fault", format!("fault {i}"), reason, String::new())
         }
-        _ => {
-            karpenter::describe(now, change, v).or_else(|| network_events::describe(now, change, v))
-        }
+        _ => karpenter::describe(now, change, v)
+            .or_else(|| network_events::describe(now, change, v))
+            .or_else(|| groups::describe(now, change, v)),
     }
 }

@@ -101,14 +101,14 @@ pub const METRICS: &[MetricDef] = &[
         "s",
         Lower,
         DISTRIBUTION,
-        "created to bound, over pods that were bound; a pod still unbound at the end counts with its age"
+        "created to bound, over pods that were bound; a pod still unbound at the end counts with its age; pods of negative priority (which hold room for others) are left out"
     ),
     metric!(
         "pod_startup_seconds",
         "s",
         Lower,
         DISTRIBUTION,
-        "created to first Ready, over pods that became Ready; a pod that waits at the end counts with its age"
+        "created to first Ready, over pods that became Ready; a pod that waits at the end counts with its age; pods of negative priority are left out"
     ),
     metric!("pod_restarts", "restarts", Lower, &[], "container restarts"),
     metric!("pod_evictions", "pods", Lower, &[], "pods evicted by drains and taints"),
@@ -146,6 +146,27 @@ pub const METRICS: &[MetricDef] = &[
     metric!("instances_launched", "instances", Neither, &[], "instances launched after the start"),
     metric!("instances_terminated", "instances", Neither, &[], "instances that ended"),
     metric!("launch_failures", "launches", Lower, &[], "instance launches that EC2 refused"),
+    metric!(
+        "spot_interruptions",
+        "instances",
+        Lower,
+        &[],
+        "spot instances that got the two-minute notice"
+    ),
+    metric!(
+        "node_group_update_seconds",
+        "s",
+        Lower,
+        &[Stat::Max],
+        "start to end of updates of managed node groups; one still under way at the end counts with its age"
+    ),
+    metric!(
+        "node_group_update_failures",
+        "updates",
+        Lower,
+        &[],
+        "updates of managed node groups that gave up"
+    ),
     metric!(
         "cpu_requested_ratio",
         "share",

@@ -4,6 +4,7 @@
 #[cfg(feature = "admission")]
 pub mod admission;
 pub mod cluster_autoscaler;
+pub mod fargate;
 pub mod fit;
 pub mod hpa;
 pub mod karpenter;

@@ -2,6 +2,7 @@
 //! somewhere.
 
 mod network;
+mod nodes;
 
 use super::codes;
 use super::diagnostic::Reporter;
@@ -173,6 +174,10 @@ fn cluster(scenario: &Scenario, c: &mut Checker<'_, '_>) {
     for (i, group) in cluster.node_groups.iter().enumerate() {
         node_group(group, &cluster.network.subnets, &format!("{at}.nodeGroups.{i}"), c);
     }
+    nodes::outside(scenario, c);
+    if let Some(spec) = &cluster.autoscaler.cluster_autoscaler {
+        nodes::cluster_autoscaler(spec, "spec.cluster.autoscaler.clusterAutoscaler", c);
+    }
     network::check(scenario, c);
 }
 
@@ -202,7 +207,9 @@ fn node_group(group: &NodeGroupSpec, subnets: &[SubnetSpec], at: &str, c: &mut C
         );
     }
     c.one_of(&format!("{at}.capacityType"), &group.capacity_type, &["ON_DEMAND", "SPOT"]);
-    c.one_of(&format!("{at}.amiFamily"), &group.ami_family, &["AL2023", "BOTTLEROCKET"]);
+    let images = ["AL2023", "BOTTLEROCKET", "AL2", "WINDOWS", "WINDOWS_TUNED"];
+    c.one_of(&format!("{at}.amiFamily"), &group.ami_family, &images);
+    c.one_of(&format!("{at}.kind"), &group.kind, &["managed", "self-managed"]);
     if group.instance_types.is_empty() {
         let message = "the node group has no instance type".to_owned();
         c.error(
@@ -235,10 +242,8 @@ fn node_group(group: &NodeGroupSpec, subnets: &[SubnetSpec], at: &str, c: &mut C
             c.error(codes::NO_SUCH_OBJECT, &format!("{at}.subnets.{i}"), message, help);
         }
     }
-    for (i, taint) in group.taints.iter().enumerate() {
-        let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-        c.one_of(&format!("{at}.taints.{i}.effect"), &taint.effect, &effects);
-    }
+    nodes::taints(&group.taints, &format!("{at}.taints"), c);
+    nodes::taints(&group.startup_taints, &format!("{at}.startupTaints"), c);
 }
 
 /// `Service/NAME` or `Service/NAMESPACE/NAME`.

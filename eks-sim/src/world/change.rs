@@ -42,6 +42,8 @@ pub enum Client {
     User,
     /// VerticalPodAutoscaler.
     Vpa,
+    /// Fargate's scheduler.
+    Fargate,
     /// KEDA's operator.
     Keda,
     /// Garbage collector.
@@ -50,7 +52,7 @@ pub enum Client {
 
 impl Client {
     /// Number of clients.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = Self::GarbageCollector.index() + 1;
     /// Position in tables.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -74,6 +76,7 @@ impl Client {
             Self::Kubelet => "kubelet",
             Self::User => "kubectl",
             Self::Vpa => "vertical-pod-autoscaler",
+            Self::Fargate => "fargate-scheduler",
             Self::Keda => "keda-operator",
             Self::GarbageCollector => "generic-garbage-collector",
         }
@@ -443,6 +446,34 @@ pub enum Change {
     FleetAnswered(Id<Fleet>),
     /// A spot instance will be reclaimed in two minutes.
     SpotNotice(Id<Instance>),
+    /// EC2 expects to reclaim a spot instance.
+    RebalanceRecommended(Id<Instance>),
+    /// A fault of this number reclaims spot instances.
+    SpotReclaimWanted(u32),
+    /// The host of an instance is retired.
+    RetirementDue(Id<Instance>),
+    /// An Auto Scaling group chose an instance to go; its node is drained first.
+    ScaleInChosen(Id<Instance>),
+    /// An Auto Scaling group replaces an instance to level its zones.
+    ZoneRebalance(Id<Instance>),
+    /// The node of an instance is drained, or the time for that is over.
+    DrainEnded(Id<Instance>),
+    /// The user asks for an update of a node group, by a step of the scenario.
+    NodeGroupUpdateWanted(u32),
+    /// The update of a node group began: new instances are of the next version.
+    NodeGroupUpdateBegan(Id<GroupModel>),
+    /// It wants so many nodes beyond the desired size.
+    NodeGroupSurgeWanted(Id<GroupModel>, u32),
+    /// It ended, well or badly.
+    NodeGroupUpdateEnded(Id<GroupModel>, bool),
+    /// A pod runs on Fargate and waits for its micro-VM.
+    FargatePodPending(PodId),
+    /// Fargate does not run a pod.
+    FargateRefused(PodId),
+    /// Cluster Autoscaler added nodes for a pod.
+    PodTriggeredScaleUp(PodId),
+    /// Cluster Autoscaler has another reason not to add nodes for a pod.
+    PodTriggeredNothing(PodId),
     /// The autoscaler wants this instance gone, and the group one smaller.
     TerminationWanted(Id<Instance>),
     /// A subnet's free addresses changed.

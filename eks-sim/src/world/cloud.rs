@@ -51,6 +51,14 @@ pub struct Instance {
     pub crashed: SimTime,
     /// Primary address.
     pub address: u32,
+    /// Version of the launch template it was made from.
+    pub version: u32,
+    /// On its way out: its Auto Scaling group counts on it no more.
+    pub outgoing: bool,
+    /// It has its two-minute notice.
+    pub noticed: bool,
+    /// It came out of a warm pool.
+    pub warm: bool,
     /// Its node, once registered.
     pub node: Option<Id<Node>>,
     /// Labels that this launch adds to the template of its type.
@@ -106,6 +114,12 @@ pub struct Group {
     pub failure: Option<LaunchFailure>,
     /// When a refused launch is tried again, if that is to come.
     pub retry: SimTime,
+    /// Version of the launch template.
+    pub version: u32,
+    /// Nodes that an update added to desired and largest size.
+    pub surge: u32,
+    /// Instances ready in the warm pool.
+    pub warm: u32,
 }
 
 /// Why EC2 refuses a launch.
@@ -115,6 +129,10 @@ pub enum LaunchFailure {
     InsufficientFreeAddressesInSubnet,
     /// `InsufficientInstanceCapacity`: the zone is down or has none of the type.
     InsufficientInstanceCapacity,
+    /// `VcpuLimitExceeded`: the account's quota of on-demand vCPUs.
+    VcpuLimitExceeded,
+    /// `MaxSpotInstanceCountExceeded`: the account's quota of spot vCPUs.
+    MaxSpotInstanceCountExceeded,
 }
 
 impl LaunchFailure {
@@ -124,6 +142,8 @@ impl LaunchFailure {
         match self {
             Self::InsufficientFreeAddressesInSubnet => "InsufficientFreeAddressesInSubnet",
             Self::InsufficientInstanceCapacity => "InsufficientInstanceCapacity",
+            Self::VcpuLimitExceeded => "VcpuLimitExceeded",
+            Self::MaxSpotInstanceCountExceeded => "MaxSpotInstanceCountExceeded",
         }
     }
 }
@@ -191,6 +211,17 @@ pub struct CapacityPool {
     pub turn: u32,
 }
 
+/// A spot pool: instances of a type in a zone, which EC2 may take back together.
+#[derive(Clone, Copy, Debug)]
+pub struct SpotPool {
+    /// Type.
+    pub instance_type: &'static str,
+    /// Zone.
+    pub zone: Id<Zone>,
+    /// Bursts so far, for draws.
+    pub bursts: u32,
+}
+
 /// What AWS holds.
 #[derive(Clone, Debug, Default)]
 pub struct Cloud {
@@ -216,6 +247,10 @@ pub struct Cloud {
     pub stockouts: Vec<u32>,
     /// Random stock-outs: capacity pools that were asked for, by their key.
     pub pools: std::collections::BTreeMap<u64, CapacityPool>,
+    /// Spot pools that were bought from.
+    pub spot_pools: Vec<SpotPool>,
+    /// When the bucket of launched instances is full again.
+    pub launches_full_at: SimTime,
     /// Machines that stopped working so far.
     pub deaths: u32,
     /// EBS volumes by the key of their claim.

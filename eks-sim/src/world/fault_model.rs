@@ -53,6 +53,13 @@ pub enum FaultKind {
         /// How long; `None` to the end of the run.
         duration: Option<Span>,
     },
+    /// EC2 gives running spot instances of these pools their notice.
+    SpotReclaim {
+        /// Which pools.
+        pools: StockoutModel,
+        /// Which share of them.
+        share: f64,
+    },
     /// Faults at random, each entity with this mean time between.
     Random {
         /// What fails.
@@ -77,6 +84,8 @@ pub enum RandomFault {
     ApiServer,
     /// Each spot instance, by its type's rate.
     Spot,
+    /// The host of each instance is retired.
+    Retirement,
     /// Each capacity pool: instance type, zone and how it is bought.
     Stockout,
 }

@@ -37,7 +37,9 @@ pub enum SystemTaint {
     KarpenterUnregistered,
     /// `karpenter.sh/disrupted:NoSchedule`: Karpenter is about to remove the node.
     KarpenterDisrupted,
-    /// The startup taints of the NodePool, all together ([`Node::startup_taints`]).
+    /// `eks.amazonaws.com/nodegroup=unschedulable:NoSchedule`: an update will replace the node.
+    NodeGroupUnschedulable,
+    /// The startup taints of the NodePool or node group, all together ([`Node::startup_taints`]).
     Startup,
 }
 
@@ -57,9 +59,16 @@ impl SystemTaint {
             Self::DeletionCandidate => ("DeletionCandidateOfClusterAutoscaler", "PreferNoSchedule"),
             Self::KarpenterUnregistered => ("karpenter.sh/unregistered", "NoExecute"),
             Self::KarpenterDisrupted => ("karpenter.sh/disrupted", "NoSchedule"),
+            Self::NodeGroupUnschedulable => ("eks.amazonaws.com/nodegroup", "NoSchedule"),
             Self::Startup => ("eks-sim/startup", "NoSchedule"),
         };
-        k8s::Taint { key: key.to_owned(), effect: effect.to_owned(), ..k8s::Taint::default() }
+        let value = if self == Self::NodeGroupUnschedulable { "unschedulable" } else { "" };
+        k8s::Taint {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            effect: effect.to_owned(),
+            ..k8s::Taint::default()
+        }
     }
 }
 

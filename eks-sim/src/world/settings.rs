@@ -72,6 +72,28 @@ pub struct Settings {
     pub launch_retry: Span,
     /// `ec2.unhealthy_replace`.
     pub instance_replace_delay: Span,
+    /// `ec2.launch_bucket_depth` and the time for one more token, from `ec2.launch_bucket_refill`.
+    pub launch_bucket: (u32, Span),
+    /// `ec2.zone_rebalance`: how often a group looks at its zones while they are not level.
+    pub zone_rebalance: Span,
+    /// `ec2.warm_start`: from the activity to a running instance of a stopped warm pool.
+    pub warm_start: Dist,
+    /// `boot.warm`: from running to registered, out of a warm pool.
+    pub warm_boot: Dist,
+    /// `boot.gpu_extra`: on top of the image's boot time.
+    pub gpu_boot: Dist,
+    /// `boot.failure_probability`.
+    pub boot_failure: f64,
+    /// `spot.rebalance_lead`.
+    pub rebalance_lead: Dist,
+    /// `spot.shock_share`, and the mean of `spot.shock_size`.
+    pub spot_shock: (f64, f64),
+    /// `spot.shock_size`.
+    pub spot_shock_size: DistF64,
+    /// Times of the managed node group service.
+    pub node_group: NodeGroupSettings,
+    /// Times and limits of Fargate.
+    pub fargate: FargateSettings,
     /// Random stock-outs of capacity pools: on-demand, spot.
     pub stockouts: Option<[super::fault_model::StockoutRate; 2]>,
     /// `karpenter.spot_notice`, the two minutes of EC2.
@@ -144,6 +166,40 @@ pub struct Settings {
     pub ebs: [Dist; 4],
     /// `ebs_csi.force_detach_wait`.
     pub force_detach: Span,
+}
+
+/// Times of the managed node group service.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeGroupSettings {
+    /// `node_group.poll`.
+    pub poll: Span,
+    /// `node_group.eviction_timeout`.
+    pub eviction_timeout: Span,
+    /// `node_group.cordon_wait`.
+    pub cordon_wait: Span,
+    /// `node_group.join_timeout`.
+    pub join_timeout: Span,
+    /// `node_group.surge_per_zone`.
+    pub surge_per_zone: u32,
+}
+
+/// Times and limits of Fargate.
+#[derive(Clone, Debug)]
+pub struct FargateSettings {
+    /// `fargate.pod_start`.
+    pub start: Dist,
+    /// `fargate.start_failure_probability`.
+    pub start_failure: f64,
+    /// `image.fargate_pull_rate` in bytes a second.
+    pub pull_rate: f64,
+    /// `quota.fargate_launch_burst`.
+    pub launch_burst: u32,
+    /// From `quota.fargate_launch_rate`.
+    pub launch_interval: Span,
+    /// `fargate.retry`.
+    pub retry: Span,
+    /// `price.fargate_minimum_bill`.
+    pub minimum_bill: Span,
 }
 
 /// Times of Karpenter's loops.
@@ -334,6 +390,39 @@ impl Settings {
             ],
             launch_retry: d.span("ec2.launch_retry"),
             instance_replace_delay: d.span("ec2.unhealthy_replace"),
+            launch_bucket: (
+                u32::try_from(d.i64("ec2.launch_bucket_depth")).unwrap_or(u32::MAX),
+                Span::from_secs_f64(1.0 / d.f64("ec2.launch_bucket_refill").max(1e-3)),
+            ),
+            zone_rebalance: d.span("ec2.zone_rebalance").max(Span::from_secs(1)),
+            warm_start: dist(d, "ec2.warm_start")?,
+            warm_boot: dist(d, "boot.warm")?,
+            gpu_boot: dist(d, "boot.gpu_extra")?,
+            boot_failure: d.f64("boot.failure_probability"),
+            rebalance_lead: dist(d, "spot.rebalance_lead")?,
+            spot_shock: (
+                d.f64("spot.shock_share").clamp(0.0, 1.0),
+                mean(&dist(d, "spot.shock_size")?).clamp(1e-3, 1.0),
+            ),
+            spot_shock_size: dist(d, "spot.shock_size")?,
+            node_group: NodeGroupSettings {
+                poll: d.span("node_group.poll").max(Span::from_millis(100)),
+                eviction_timeout: d.span("node_group.eviction_timeout"),
+                cordon_wait: d.span("node_group.cordon_wait"),
+                join_timeout: d.span("node_group.join_timeout"),
+                surge_per_zone: u32::try_from(d.i64("node_group.surge_per_zone")).unwrap_or(2),
+            },
+            fargate: FargateSettings {
+                start: dist(d, "fargate.pod_start")?,
+                start_failure: d.f64("fargate.start_failure_probability"),
+                pull_rate: d.f64("image.fargate_pull_rate") * 1e6,
+                launch_burst: u32::try_from(d.i64("quota.fargate_launch_burst")).unwrap_or(100),
+                launch_interval: Span::from_secs_f64(
+                    1.0 / d.f64("quota.fargate_launch_rate").max(1e-3),
+                ),
+                retry: d.span("fargate.retry"),
+                minimum_bill: d.span("price.fargate_minimum_bill"),
+            },
             stockouts: None,
             spot_notice: d.span("karpenter.spot_notice"),
             spot_interruptions: false,
@@ -400,10 +489,19 @@ impl Settings {
                 (model.control_plane.scheduler_qps, model.control_plane.scheduler_burst)
             }
             Client::Karpenter => self.karpenter_limit,
-            Client::Kubelet | Client::User | Client::NodeGroup => (0.0, 0.0),
+            Client::Kubelet | Client::User | Client::NodeGroup | Client::Fargate => (0.0, 0.0),
             _ => self.controller_limit,
         }
     }
+}
+
+/// The mean of a distribution of shares, by its quantiles.
+fn mean(dist: &DistF64) -> f64 {
+    let points = 1000_u32;
+    let sum: f64 = (0..points)
+        .map(|i| dist.sample((f64::from(i) + 0.5) / f64::from(points)).clamp(0.0, 1.0))
+        .sum();
+    sum / f64::from(points)
 }
 
 /// The buckets of the EC2 actions that interfaces and addresses need.

@@ -61,6 +61,13 @@ pub enum StepKind {
         /// What was set, for people.
         text: String,
     },
+    /// A managed node group is updated to a new version of its launch template.
+    NodeGroupUpdate {
+        /// Which.
+        group: Id<GroupModel>,
+        /// Delete pods that cannot be evicted in time.
+        force: bool,
+    },
     /// NodePools become what [`super::karpenter::PoolUpdate`]s of this step say.
     NodePools {
         /// What was set, for people.

@@ -6,7 +6,7 @@ use eks_sim::engine::{Sim, View};
 use eks_sim::policy::vpc_cni::Holding;
 use eks_sim::units::{Id, SimTime};
 use eks_sim::world::Change;
-use eks_sim::world::model::SubnetModel;
+use eks_sim::world::model::{GroupKind, SubnetModel};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -25,7 +25,11 @@ pub fn conservation(view: &View<'_>) -> Vec<String> {
     };
     let running = world.cloud.instances.iter().map(|(_, i)| i);
     for i in running.filter(|i| i.gone == SimTime::NEVER && i.address != 0) {
-        claim((i.subnet, i.address.into()), Holding::NodePrimary);
+        let holding = match model.groups[i.group].kind {
+            GroupKind::Fargate => Holding::Fargate,
+            _ => Holding::NodePrimary,
+        };
+        claim((i.subnet, i.address.into()), holding);
     }
     view.vpc_cni.holdings().for_each(|(subnet, address, h)| claim((subnet, address), h));
     for balancer in &world.cloud.load_balancers {

@@ -131,7 +131,8 @@ fn b_members_of_the_control_plane() {
 fn c_spot_interruptions() {
     let spec = "  duration: 72h\n  cluster:\n    addons: []\n    nodeGroups:\n    - {name: a, \
                 instanceTypes: [m5.large], minSize: 0, maxSize: 20, desiredSize: 20, \
-                capacityType: SPOT}\n  faults:\n  - {random: spotInterruption}\n";
+                capacityType: SPOT, kind: self-managed}\n  constants: {spot.shock_share: 0}\n  \
+                faults:\n  - {random: spotInterruption}\n";
     let model = text(spec, "").model();
     let hazard = model.groups[Id::new(0)].types[0].interruption_per_hour;
     assert!(hazard > 1e-5 && hazard < 1e-2, "{hazard}");

@@ -312,7 +312,7 @@ fn a_mistaken_change_says_how_to_mend_it() {
     has("changes[0].target", "no workload `Deployment/wep`", "did you mean `Deployment/web`?");
     has("changes[1].set[\"replicass\"]", "no field `replicass`", "spelling");
     has("changes[2].undo", "no earlier revision", "template");
-    has("changes[3]", "needs a `target` or a `drain`", "write for example");
+    has("changes[3]", "needs one of `target`, `drain`", "write for example");
 }
 
 #[test]

@@ -44,11 +44,41 @@ pub(super) fn provider_templates(
         .collect()
 }
 
+/// Tags by which a group of one's own tells what its nodes will be like.
+const LABEL_TAG: &str = "k8s.io/cluster-autoscaler/node-template/label/";
+const TAINT_TAG: &str = "k8s.io/cluster-autoscaler/node-template/taint/";
+const RESOURCE_TAG: &str = "k8s.io/cluster-autoscaler/node-template/resources/";
+
+/// The provider cannot see what the user data of a self-managed group makes of its nodes: labels
+/// and taints are those of the tags, beside the well-known labels.
+fn only_tags(node: &mut k8s::Node, tags: &k8s::StringMap) {
+    let known = |key: &str| key.contains("kubernetes.io/");
+    node.metadata.labels.retain(|key, _| known(key));
+    node.spec.taints.clear();
+    for (key, value) in tags {
+        if let Some(label) = key.strip_prefix(LABEL_TAG) {
+            node.metadata.labels.insert(label.to_owned(), value.clone());
+        } else if let Some(taint) = key.strip_prefix(TAINT_TAG)
+            && let Some((value, effect)) = value.rsplit_once(':')
+        {
+            node.spec.taints.push(k8s::Taint {
+                key: taint.to_owned(),
+                value: value.to_owned(),
+                effect: effect.to_owned(),
+                ..k8s::Taint::default()
+            });
+        }
+    }
+}
+
 /// The node that the AWS provider makes up: allocatable is the whole machine, the zone that of
 /// the first subnet.
 fn provider_node(group: &GroupModel, constants: &Constants, cx: &Cx<'_>) -> k8s::Node {
     let Some(first) = group.types.first() else { return k8s::Node::default() };
     let mut node = first.node.clone();
+    if let Some(tags) = &group.scaling.tags {
+        only_tags(&mut node, tags);
+    }
     let capacity = &mut node.status.capacity;
     if let Some(vcpu) = first.instance_type.vcpu {
         capacity.insert("cpu".to_owned(), Quantity::from_units(i64::from(vcpu)));
@@ -59,6 +89,14 @@ fn provider_node(group: &GroupModel, constants: &Constants, cx: &Cx<'_>) -> k8s:
     capacity.insert("pods".to_owned(), Quantity::from_units(constants.template_pods));
     let disk = i64::from(group.disk_gib).saturating_mul(1 << 30);
     capacity.insert("ephemeral-storage".to_owned(), Quantity::from_bytes(disk));
+    if let Some(tags) = &group.scaling.tags {
+        let of = tags.iter().filter_map(|(k, v)| Some((k.strip_prefix(RESOURCE_TAG)?, v)));
+        for (name, value) in of {
+            if let Ok(amount) = value.parse::<Quantity>() {
+                capacity.insert(name.to_owned(), amount);
+            }
+        }
+    }
     node.status.allocatable = capacity.clone();
     if let Some(&subnet) = group.subnets.first() {
         let zone = &cx.model().zones[cx.model().subnets[subnet].zone];
@@ -166,8 +204,14 @@ impl Active {
         let provision = self.flags.max_node_provision_time;
         let startup = self.flags.max_node_startup_time;
         let mut counts: Vec<GroupCounts> = Vec::with_capacity(cloud.groups.len());
-        for (_, group) in cloud.groups.iter() {
+        for (id, group) in cloud.groups.iter() {
             let mut count = GroupCounts { target: group.desired.into(), ..GroupCounts::default() };
+            if !cx.model().groups[id].is_managed() {
+                // Nodes without a group that scales: as many as there are.
+                count.target = group.instances.len() as i64;
+                counts.push(count);
+                continue;
+            }
             for &i in &group.instances {
                 let instance = &cloud.instances[i];
                 if instance.node.is_some() {

@@ -31,7 +31,7 @@ use crate::policy::cluster_autoscaler::scale_up::GroupResult;
 use crate::policy::cluster_autoscaler::{Flags, SimCluster};
 use crate::units::{Id, SimTime, Span};
 use crate::world::model::GroupModel;
-use crate::world::{Model, Node, PodId};
+use crate::world::{Change, Model, Node, PodId};
 use std::sync::Arc;
 
 /// What can happen.
@@ -94,6 +94,8 @@ struct Active {
     /// Why pods did not trigger a scale-up, by slot.
     pod_reasons: Vec<Option<(PodId, Arc<str>)>>,
     group_results: Vec<GroupResult>,
+    /// The last scale-up: group, size before, size after.
+    last_increases: Vec<(usize, i64, i64)>,
     decisions: u64,
     loops: u64,
     full_loops: u64,
@@ -128,6 +130,7 @@ impl ClusterAutoscaler {
                 failing: false,
                 pod_reasons: Vec::new(),
                 group_results: Vec::new(),
+                last_increases: Vec::new(),
                 decisions: 0,
                 loops: 0,
                 full_loops: 0,
@@ -160,6 +163,20 @@ impl ClusterAutoscaler {
     pub fn pod_reason(&self, pod: PodId) -> Option<&str> {
         let entry = self.active.as_ref()?.pod_reasons.get(pod.slot() as usize)?.as_ref()?;
         (entry.0 == pod).then_some(&*entry.1)
+    }
+
+    /// Sizes that the last scale-up changed, as the event on a pod words it.
+    #[must_use]
+    pub fn pod_trigger(&self, _: PodId, model: &Model, _: &crate::world::World) -> String {
+        let last = self.active.as_ref().map_or(&[][..], |a| &a.last_increases);
+        let parts: Vec<String> = last
+            .iter()
+            .map(|&(group, from, to)| {
+                let g = &model.groups[Id::new(group as u32)];
+                format!("{{{} {from}->{to} (max: {})}}", g.name, g.max)
+            })
+            .collect();
+        format!("pod triggered scale-up: [{}]", parts.join(" "))
     }
 
     /// Why a node was kept at the last look.
@@ -315,7 +332,7 @@ impl Active {
             self.dirty |= !self.planner.unneeded().iter().map(|(&n, _)| n).eq(before);
         }
         cluster.rollback(outer);
-        self.remember(&mut verdict);
+        self.remember(&mut verdict, cx);
         self.apply_increases(&verdict, cx);
         if !productive && !verdict.wait && self.flags.scale_down_enabled {
             productive = self.start_removals(&chosen, cx);
@@ -324,17 +341,36 @@ impl Active {
         productive
     }
 
-    fn remember(&mut self, verdict: &mut scale_up::Verdict) {
+    /// Keeps what was decided, and tells of pods that were helped or have another reason than
+    /// before why not. (Upstream repeats its events in each loop; their counts grow.)
+    fn remember(&mut self, verdict: &mut scale_up::Verdict, cx: &mut Cx<'_>) {
         if verdict.attempted {
             self.decisions += 1;
             self.group_results = core::mem::take(&mut verdict.groups);
+        }
+        if !verdict.increases.is_empty() {
+            let size = |group: usize| i64::from(cx.cloud().groups[Id::new(group as u32)].desired);
+            let steps = verdict.increases.iter();
+            self.last_increases =
+                steps.map(|&(group, delta)| (group, size(group), size(group) + delta)).collect();
         }
         for (pod, reason) in verdict.reasons.drain(..) {
             let slot = pod.slot() as usize;
             if self.pod_reasons.len() <= slot {
                 self.pod_reasons.resize(slot + 1, None);
             }
+            let before = &self.pod_reasons[slot];
+            let change = match &reason {
+                None => Some(Change::PodTriggeredScaleUp(pod)),
+                Some(new) => {
+                    let known = before.as_ref().is_some_and(|(p, old)| *p == pod && old == new);
+                    (!known).then_some(Change::PodTriggeredNothing(pod))
+                }
+            };
             self.pod_reasons[slot] = reason.map(|r| (pod, r));
+            if let Some(change) = change {
+                cx.emit(change);
+            }
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) fn plan(
             recently_unremovable: planner.is_recently_unremovable(node.raw(), cx.now()),
             deletion_taint_age: going.then_some(Span::ZERO),
             scale_down_disabled: is_kept(row),
-            in_group: true,
+            in_group: cx.model().groups[instance.group].is_managed(),
             ready: row.condition == NodeCondition::Ready,
             has_gpu: has_gpu(row, cx),
         };

@@ -140,7 +140,8 @@ fn group_views(view: &Attempt<'_>, cx: &Cx<'_>) -> Vec<GroupView> {
             template: view.templates.get(g).map(|t| t.view.clone()),
         }
     };
-    cx.model().groups.iter().map(of).collect()
+    // Groups of Auto Scaling come first; what else has nodes is none of the provider's groups.
+    cx.model().groups.iter().take_while(|(_, g)| g.is_managed()).map(of).collect()
 }
 
 fn decide(

@@ -3,6 +3,7 @@
 use crate::k8s::ResourceList;
 use crate::policy::cluster_autoscaler::estimator::GroupShape;
 use crate::policy::cluster_autoscaler::expander::{ExpanderKind, Priorities};
+use crate::policy::cluster_autoscaler::flags::Range;
 use crate::policy::cluster_autoscaler::utilization::GPU;
 use crate::policy::cluster_autoscaler::{Flags, pending, requests};
 use crate::spec::scenario::ClusterAutoscalerSpec;
@@ -63,23 +64,97 @@ pub(super) struct TemplateFacts {
     pub budgets: Vec<usize>,
 }
 
-/// The policy's flags; those the scenario does not name keep upstream's defaults.
+/// The policy's flags.
+#[expect(clippy::too_many_lines, reason = "one line for each flag")]
 pub(super) fn flags(spec: &ClusterAutoscalerSpec, model: &Model) -> Flags {
-    let d = &model.defaults;
-    let span = |name: &str| d.span(&format!("cluster_autoscaler.{name}"));
-    let on = |name: &str| d.bool(&format!("cluster_autoscaler.{name}"));
+    let defaults = Flags::default();
+    let usual = ClusterAutoscalerSpec::default();
+    // A flag that the scenario leaves alone has the value of its constant, which a scenario may
+    // override too.
+    let span = |name: &str, given: Span, usual: Span| {
+        let constant = model.defaults.span(&format!("cluster_autoscaler.{name}"));
+        if given == usual { constant } else { given }
+    };
+    let on = |name: &str, given: bool, usual: bool| {
+        let constant = model.defaults.bool(&format!("cluster_autoscaler.{name}"));
+        if given == usual { constant } else { given }
+    };
     Flags {
-        max_node_startup_time: span("max_node_startup_time"),
-        unremovable_node_recheck_timeout: span("unremovable_node_recheck_timeout"),
-        node_delete_delay_after_taint: span("node_delete_delay_after_taint"),
-        initial_node_group_backoff_duration: span("initial_node_group_backoff_duration"),
-        max_node_group_backoff_duration: span("max_node_group_backoff_duration"),
-        node_group_backoff_reset_timeout: span("node_group_backoff_reset_timeout"),
-        max_pod_eviction_time: span("max_pod_eviction_time"),
-        blocking_system_pod_disruption_timeout: span("blocking_system_pod_disruption_timeout"),
-        daemonset_eviction_for_empty_nodes: on("daemonset_eviction_for_empty_nodes"),
-        daemonset_eviction_for_occupied_nodes: on("daemonset_eviction_for_occupied_nodes"),
-        cordon_node_before_terminating: on("cordon_node_before_terminating"),
+        max_node_startup_time: span(
+            "max_node_startup_time",
+            spec.max_node_startup_time,
+            usual.max_node_startup_time,
+        ),
+        balancing_ignore_label: spec.balancing_ignore_labels.clone(),
+        cores_total: range(&spec.cores_total).unwrap_or(defaults.cores_total),
+        memory_total: range(&spec.memory_total).unwrap_or(defaults.memory_total),
+        max_total_unready_percentage: spec.max_total_unready_percentage,
+        ok_total_unready_count: spec.ok_total_unready_count as usize,
+        max_nodes_per_scaleup: spec.max_nodes_per_scaleup.into(),
+        fastpath_binpacking_enabled: spec.fastpath_binpacking_enabled,
+        initial_node_group_backoff_duration: span(
+            "initial_node_group_backoff_duration",
+            spec.initial_node_group_backoff_duration,
+            usual.initial_node_group_backoff_duration,
+        ),
+        max_node_group_backoff_duration: span(
+            "max_node_group_backoff_duration",
+            spec.max_node_group_backoff_duration,
+            usual.max_node_group_backoff_duration,
+        ),
+        node_group_backoff_reset_timeout: span(
+            "node_group_backoff_reset_timeout",
+            spec.node_group_backoff_reset_timeout,
+            usual.node_group_backoff_reset_timeout,
+        ),
+        scale_down_unready_enabled: spec.scale_down_unready_enabled,
+        scale_down_gpu_utilization_threshold: spec.scale_down_gpu_utilization_threshold,
+        scale_down_non_empty_candidates_count: spec.scale_down_non_empty_candidates_count as usize,
+        scale_down_candidates_pool_ratio: spec.scale_down_candidates_pool_ratio,
+        scale_down_candidates_pool_min_count: spec.scale_down_candidates_pool_min_count as usize,
+        unremovable_node_recheck_timeout: span(
+            "unremovable_node_recheck_timeout",
+            spec.unremovable_node_recheck_timeout,
+            usual.unremovable_node_recheck_timeout,
+        ),
+        node_delete_delay_after_taint: span(
+            "node_delete_delay_after_taint",
+            spec.node_delete_delay_after_taint,
+            usual.node_delete_delay_after_taint,
+        ),
+        max_pod_eviction_time: span(
+            "max_pod_eviction_time",
+            spec.max_pod_eviction_time,
+            usual.max_pod_eviction_time,
+        ),
+        skip_nodes_with_custom_controller_pods: spec.skip_nodes_with_custom_controller_pods,
+        min_replica_count: spec.min_replica_count.into(),
+        blocking_system_pod_disruption_timeout: span(
+            "blocking_system_pod_disruption_timeout",
+            spec.blocking_system_pod_disruption_timeout,
+            usual.blocking_system_pod_disruption_timeout,
+        ),
+        ignore_mirror_pods_utilization: spec.ignore_mirror_pods_utilization,
+        daemonset_eviction_for_empty_nodes: on(
+            "daemonset_eviction_for_empty_nodes",
+            spec.daemonset_eviction_for_empty_nodes,
+            usual.daemonset_eviction_for_empty_nodes,
+        ),
+        daemonset_eviction_for_occupied_nodes: on(
+            "daemonset_eviction_for_occupied_nodes",
+            spec.daemonset_eviction_for_occupied_nodes,
+            usual.daemonset_eviction_for_occupied_nodes,
+        ),
+        cordon_node_before_terminating: on(
+            "cordon_node_before_terminating",
+            spec.cordon_node_before_terminating,
+            usual.cordon_node_before_terminating,
+        ),
+        enforce_node_group_min_size: spec.enforce_node_group_min_size,
+        max_bulk_soft_taint_count: spec.max_bulk_soft_taint_count as usize,
+        memory_difference_ratio: spec.memory_difference_ratio,
+        max_free_difference_ratio: spec.max_free_difference_ratio,
+        max_allocatable_difference_ratio: spec.max_allocatable_difference_ratio,
         scan_interval: spec.scan_interval,
         expander: expanders(&spec.expander),
         balance_similar_node_groups: spec.balance_similar_node_groups,
@@ -100,9 +175,16 @@ pub(super) fn flags(spec: &ClusterAutoscalerSpec, model: &Model) -> Flags {
         ignore_daemonsets_utilization: spec.ignore_daemonsets_utilization,
         max_scale_down_parallelism: spec.max_scale_down_parallelism.into(),
         max_drain_parallelism: spec.max_drain_parallelism.into(),
-        frequent_loops_enabled: spec.frequent_loops_enabled && on("frequent_loops_enabled"),
-        ..Flags::default()
+        frequent_loops_enabled: spec.frequent_loops_enabled
+            && model.defaults.bool("cluster_autoscaler.frequent_loops_enabled"),
+        ..defaults
     }
+}
+
+/// `MIN:MAX`.
+fn range(text: &str) -> Option<Range> {
+    let (min, max) = text.split_once(':')?;
+    Some(Range { min: min.trim().parse().ok()?, max: max.trim().parse().ok()? })
 }
 
 /// Names that are no expander are left out; the scenario's check names them.

@@ -32,7 +32,7 @@ pub(super) struct Snapshot<'a> {
     next_node: NodeKey,
     next_pod: PodKey,
     saved: Vec<Saved>,
-    /// PreFilter of the class asked last, as long as nothing changed.
+    /// PreFilter of the class asked last, as long as nothing changed that it read.
     pre: Option<(ClassId, Result<PreState, Rejection>)>,
 }
 
@@ -84,6 +84,30 @@ impl<'a> Snapshot<'a> {
             && self.cache.class_info(class).request.requested().all(|(id, n)| n <= free(id))
     }
 
+    /// Whether PreFilter of a class reads nothing of the pods and nodes there are, those with
+    /// required anti-affinity aside: no spreading, no affinity, no volumes of its own.
+    fn stands_alone(&self, class: ClassId) -> bool {
+        let c = self.cache.class_info(class);
+        c.spread.as_ref().is_ok_and(Vec::is_empty)
+            && c.terms.as_ref().is_ok_and(|t| t.affinity.is_empty() && t.anti_affinity.is_empty())
+            && c.claims.is_empty()
+            && c.disks.is_empty()
+    }
+
+    /// Pods of the class came to a node or left it, or (without a class) a node came: what
+    /// PreFilter found may be out of date.
+    fn changed(&mut self, class: Option<ClassId>) {
+        let keeps = self.pre.as_ref().is_some_and(|(of, pre)| {
+            pre.as_ref().is_ok_and(|p| p.node_set.is_none())
+                && self.stands_alone(*of)
+                && class
+                    .is_none_or(|c| self.cache.class_info(c).pod_terms().anti_affinity.is_empty())
+        });
+        if !keeps {
+            self.pre = None;
+        }
+    }
+
     /// Whether the filters let a pod of `class` on the node.
     pub(super) fn filter(&mut self, class: ClassId, position: usize) -> Result<(), Rejection> {
         if self.pre.as_ref().is_none_or(|(of, _)| *of != class) {
@@ -123,7 +147,10 @@ impl SimCluster for Snapshot<'_> {
             self.next_pod += 1;
         }
         self.nodes.push(key);
-        self.pre = None;
+        for &class in &template.daemons {
+            self.changed(Some(class));
+        }
+        self.changed(None);
     }
 
     fn try_place(&mut self, pod: SimPod, position: usize) -> Result<(), PlaceError> {
@@ -135,13 +162,13 @@ impl SimCluster for Snapshot<'_> {
             topology_spread: r.plugin == Plugin::PodTopologySpread && r.code == Code::Unschedulable,
         })?;
         self.cache.add_pod(pod.key, pod.class, self.nodes[position], None);
-        self.pre = None;
+        self.changed(Some(pod.class));
         Ok(())
     }
 
     fn remove_pod(&mut self, pod: SimPod, _: usize) {
         self.cache.remove_pod(pod.key);
-        self.pre = None;
+        self.changed(Some(pod.class));
     }
 
     fn checkpoint(&mut self) -> usize {

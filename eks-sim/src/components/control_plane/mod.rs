@@ -275,7 +275,7 @@ fn new_node(instance: Id<Instance>, cx: &Cx<'_>) -> Node {
     let name = node_name(instance, cx);
     let labels = &mut object.metadata.labels;
     labels.insert("kubernetes.io/hostname".to_owned(), name.clone());
-    if group.kind != GroupKind::Trace {
+    if !group.is_outside_vpc() {
         labels.insert("topology.kubernetes.io/zone".to_owned(), model.zones[row.zone].clone());
         labels.insert("topology.ebs.csi.aws.com/zone".to_owned(), model.zones[row.zone].clone());
     }
@@ -314,11 +314,16 @@ fn node_name(instance: Id<Instance>, cx: &Cx<'_>) -> String {
     if let Some(node) = traced.and_then(|t| t.nodes.get(row.serial as usize)) {
         return node.name.clone();
     }
+    if model.groups[row.group].kind == GroupKind::Hybrid {
+        return format!("mi-{}-{}", model.groups[row.group].name, row.serial);
+    }
+    let fargate = model.groups[row.group].kind == GroupKind::Fargate;
+    let prefix = if fargate { "fargate-" } else { "" };
     let [a, b, c, d] = row.address.to_be_bytes();
     let domain = if model.region == "us-east-1" {
         "ec2.internal".to_owned()
     } else {
         format!("{}.compute.internal", model.region)
     };
-    format!("ip-{a}-{b}-{c}-{d}.{domain}")
+    format!("{prefix}ip-{a}-{b}-{c}-{d}.{domain}")
 }

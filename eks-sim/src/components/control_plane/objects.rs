@@ -140,7 +140,9 @@ impl ControlPlane {
             StepKind::Delete { workload, cascade } => self.delete(step, *workload, *cascade, cx),
             StepKind::Weights { service, .. } => cx.emit(Change::WeightsChanged(*service, step)),
             StepKind::NodePools { .. } => cx.emit(Change::NodePoolsChanged(step)),
-            StepKind::Drain { .. } | StepKind::ImageRelease { .. } => {}
+            StepKind::Drain { .. }
+            | StepKind::ImageRelease { .. }
+            | StepKind::NodeGroupUpdate { .. } => {}
         }
     }
 

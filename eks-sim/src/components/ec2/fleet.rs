@@ -33,7 +33,8 @@ pub(super) fn due(fleet: Id<Fleet>, cx: &mut Cx<'_>) {
     if let Some(instance) = answer.instance {
         let key = engine::draws::key(&[cx.cloud().instances[instance].key, 2]);
         let boot = cx.sample(&cx.model().settings.launch_steps[2], Stream::InstanceLaunch, key);
-        cx.after(boot, wake(Event::Running(instance)));
+        let throttled = super::limits::launch_wait(cx);
+        cx.after(throttled + boot, wake(Event::Running(instance)));
     } else {
         let why = answer
             .refused
@@ -73,6 +74,7 @@ fn attempt(
     }
     let t = &cx.model().groups[row.group].types[type_index as usize];
     let zone = cx.model().subnets[subnet].zone;
+    super::limits::within_quota(t, cx)?;
     if !super::capacity::has_capacity(t, zone, cx) {
         return Err(LaunchFailure::InsufficientInstanceCapacity);
     }

@@ -112,7 +112,9 @@ impl Karpenter {
             let t = &cx.model().groups[group].types[type_index as usize];
             let zone = cx.model().subnets[subnet].zone;
             let name = match why {
-                LaunchFailure::InsufficientInstanceCapacity => Some(t.instance_type.name),
+                LaunchFailure::InsufficientInstanceCapacity
+                | LaunchFailure::VcpuLimitExceeded
+                | LaunchFailure::MaxSpotInstanceCountExceeded => Some(t.instance_type.name),
                 // The zone as a whole has no address left.
                 LaunchFailure::InsufficientFreeAddressesInSubnet => None,
             };

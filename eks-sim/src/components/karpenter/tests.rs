@@ -195,11 +195,11 @@ fn workshop_buys_consolidates_and_replaces() {
     assert_eq!(run(&case).1, digest);
 }
 
-/// Spot instances last three days on average.
+/// Spot instances last three days on average, and are reclaimed one by one.
 const SPOT_LOSSES: &str = "  faults: [{random: spotInterruption}]
   constants: {spot.monthly_interruption.lt5: 0.9999, spot.monthly_interruption.5_10: 0.9999, \
     spot.monthly_interruption.10_15: 0.9999, spot.monthly_interruption.15_20: 0.9999, \
-    spot.monthly_interruption.gt20: 0.9999}
+    spot.monthly_interruption.gt20: 0.9999, spot.shock_share: 0.0}
 ";
 
 /// G11: one spot node and one cheaper type.

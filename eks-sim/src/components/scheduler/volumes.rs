@@ -103,6 +103,8 @@ fn set_claim(
         cache.set_volume(&volume_object(&volume, &object, zone, claim.zonal));
         object.spec.volume_name = Some(volume);
         "Bound".clone_into(&mut object.status.phase);
+        let bound = ("pv.kubernetes.io/bind-completed".to_owned(), "yes".to_owned());
+        object.metadata.annotations.extend([bound]);
     }
     cache.set_claim(&object);
 }

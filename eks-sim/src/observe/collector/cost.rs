@@ -3,6 +3,7 @@
 use super::super::outcome::CostLine;
 use crate::catalog::CapacityType;
 use crate::units::{Money, MoneyRate, SimTime, Span, UsageCost};
+use crate::world::model::GroupKind;
 use crate::world::{Model, World};
 use std::collections::BTreeMap;
 
@@ -58,10 +59,16 @@ pub(super) fn bill(world: &World, model: &Model, warm: SimTime, end: SimTime) ->
     let mut node_hours = 0.0;
     let mut nodes = UsageCost::ZERO;
     for (_, instance) in world.cloud.instances.iter() {
-        let span = billed(instance.running, instance.terminated, warm, end);
         let group = &model.groups[instance.group];
+        let fargate = group.kind == GroupKind::Fargate;
+        let mut span = billed(instance.running, instance.terminated, warm, end);
+        if fargate && !span.is_zero() && instance.terminated <= end {
+            span = span.max(model.settings.fargate.minimum_bill);
+        }
         let t = instance.group_type(model);
         let (order, name) = match t.capacity {
+            _ if fargate => (6, "Fargate"),
+            _ if group.kind == GroupKind::Hybrid => (7, "EKS Hybrid Nodes"),
             CapacityType::Spot => (2, "EC2 spot"),
             _ => (1, "EC2 on-demand"),
         };
@@ -73,9 +80,24 @@ pub(super) fn bill(world: &World, model: &Model, warm: SimTime, end: SimTime) ->
         }
         node_hours += hours(span);
         nodes.add(t.rate, span);
-        let gib = f64::from(group.disk_gib);
-        let item = format!("{} root volumes", group.name);
-        add(3, "EBS", item, "GiB-h", group.disk_rate, span, hours(span) * gib);
+        if group.disk_gib > 0 {
+            let gib = f64::from(group.disk_gib);
+            let item = format!("{} root volumes", group.name);
+            add(3, "EBS", item, "GiB-h", group.disk_rate, span, hours(span) * gib);
+        }
+    }
+    for (_, group) in model.groups.iter() {
+        let Some((size, running)) = group.scaling.warm else { continue };
+        let Some(t) = group.types.first() else { continue };
+        for _ in 0..size {
+            let item = format!("{} warm pool", group.name);
+            let gib = f64::from(group.disk_gib);
+            add(3, "EBS", item.clone(), "GiB-h", group.disk_rate, whole, hours(whole) * gib);
+            if running {
+                add(1, "EC2 on-demand", item, "h", t.rate, whole, hours(whole));
+                nodes.add(t.rate, whole);
+            }
+        }
     }
     for volume in world.cloud.volumes.values() {
         let span = billed(volume.created, SimTime::NEVER, warm, end);

@@ -17,7 +17,7 @@ use super::metrics::{self, Stat};
 use super::outcome::{Diagnosis, Outcome};
 use crate::engine::{Observer, View};
 use crate::study::stats::quantile_sorted;
-use crate::units::{Id, SimTime};
+use crate::units::{Id, SimTime, Span};
 use crate::world::cloud::InstanceState;
 use crate::world::{Change, Model, Node, NodeCondition, Reason, World};
 use lines::Recorder;
@@ -57,6 +57,12 @@ struct Nodes {
     terminated: u64,
     refused: u64,
     failures: u64,
+    /// Spot instances with a notice.
+    notices: u64,
+    /// Updates under way, and the longest and the failed ones of those that ended.
+    updates: BTreeMap<u32, SimTime>,
+    longest_update: Option<Span>,
+    failed_updates: u64,
     /// Ready nodes of each group.
     of_group: Vec<i64>,
 }
@@ -91,6 +97,10 @@ impl Collector {
                 terminated: 0,
                 refused: 0,
                 failures: 0,
+                notices: 0,
+                updates: BTreeMap::new(),
+                longest_update: None,
+                failed_updates: 0,
                 of_group: vec![0; model.groups.len()],
             },
             api,
@@ -138,7 +148,7 @@ impl Collector {
             values.insert(name.to_owned(), value);
         };
         let used = self.services.cpu_used(end);
-        self.pods.finish(end, world, &mut put);
+        self.pods.finish(end, world, model, &mut put);
         self.services.finish(end, world, &mut put);
         let subnets = self.network.finish(end, world, model, &mut put);
         let monthly = if hours > 0.0 { 730.0 / hours } else { 0.0 };
@@ -154,6 +164,11 @@ impl Collector {
         put("instances_terminated", self.nodes.terminated as f64);
         put("launch_failures", self.nodes.refused as f64);
         put("node_failures", self.nodes.failures as f64);
+        put("spot_interruptions", self.nodes.notices as f64);
+        let under_way = self.nodes.updates.values().map(|&since| end.since(since));
+        let longest = under_way.chain(self.nodes.longest_update).max();
+        put("node_group_update_seconds_max", longest.map_or(f64::NAN, |s| s.secs_f64()));
+        put("node_group_update_failures", self.nodes.failed_updates as f64);
         put("cpu_requested_ratio", share(requested_cpu, cpu));
         put("memory_requested_ratio", share(requested_memory, memory));
         let idle = self.pods.idle(end);
@@ -232,6 +247,15 @@ impl Collector {
                 let running = v.world.cloud.instances[i].state == InstanceState::Running;
                 self.nodes.failures += u64::from(counts && running);
             }
+            Change::SpotNotice(_) => self.nodes.notices += u64::from(counts),
+            Change::NodeGroupUpdateBegan(g) => {
+                self.nodes.updates.insert(g.raw(), now);
+            }
+            Change::NodeGroupUpdateEnded(g, well) => {
+                let lasted = self.nodes.updates.remove(&g.raw()).map(|since| now.since(since));
+                self.nodes.longest_update = self.nodes.longest_update.max(lasted);
+                self.nodes.failed_updates += u64::from(!well);
+            }
             Change::LaunchRefused(..) => self.nodes.refused += u64::from(counts),
             Change::ApiAvailability(up) => self.api.set(now, f64::from(u8::from(up))),
             Change::WorkloadScaled(_, Some(_)) => self.hpa_scalings += u64::from(counts),
@@ -249,9 +273,9 @@ impl Collector {
             Change::PodDeleting(_, reason) if counts => match reason {
                 Reason::NodeScaleDown
                 | Reason::NodeDisrupted
-                | Reason::Drained
                 | Reason::TaintEviction
-                | Reason::SpotInterruption => {
+                | Reason::SpotInterruption
+                | Reason::Drained => {
                     self.pods.evictions += 1;
                 }
                 Reason::Preempted => self.pods.preemptions += 1,

@@ -208,7 +208,9 @@ impl Pods {
         }));
         if let Some(pod) = view.world.api.pods.get(p).filter(|pod| pod.created >= self.warm) {
             self.scheduled += 1;
-            self.pending_seconds.push(now.since(pod.created).secs_f64());
+            if !is_filler(pod, view.model) {
+                self.pending_seconds.push(now.since(pod.created).secs_f64());
+            }
         }
     }
 
@@ -217,7 +219,9 @@ impl Pods {
         let Some(pod) = view.world.api.pods.get(p) else { return };
         if pod.first_ready == pod.ready_since && pod.created >= self.warm {
             self.ready += 1;
-            self.startup_seconds.push(pod.first_ready.since(pod.created).secs_f64());
+            if !is_filler(pod, view.model) {
+                self.startup_seconds.push(pod.first_ready.since(pod.created).secs_f64());
+            }
         }
     }
 
@@ -241,7 +245,13 @@ impl Pods {
         self.idle_cpu.value()
     }
 
-    pub(super) fn finish(&mut self, end: SimTime, world: &World, put: &mut impl FnMut(&str, f64)) {
+    pub(super) fn finish(
+        &mut self,
+        end: SimTime,
+        world: &World,
+        model: &Model,
+        put: &mut impl FnMut(&str, f64),
+    ) {
         let mut unscheduled = 0_u64;
         for (id, pod) in world.api.pods.iter() {
             if pod.is_terminating() || !matches!(pod.phase, Phase::Pending | Phase::Running) {
@@ -250,11 +260,14 @@ impl Pods {
             let age = end.since(pod.created).secs_f64();
             if pod.node.is_none() {
                 unscheduled += u64::from(self.found_unschedulable(id));
-                if pod.created >= self.warm {
+                if pod.created >= self.warm && !is_filler(pod, model) {
                     self.pending_seconds.push(age);
                 }
             }
-            if pod.first_ready == SimTime::NEVER && pod.created >= self.warm {
+            if pod.first_ready == SimTime::NEVER
+                && pod.created >= self.warm
+                && !is_filler(pod, model)
+            {
                 self.startup_seconds.push(age);
             }
         }
@@ -269,4 +282,9 @@ impl Pods {
         put_stats(put, "pod_pending_seconds", &mut self.pending_seconds);
         put_stats(put, "pod_startup_seconds", &mut self.startup_seconds);
     }
+}
+
+/// Pods that only hold room for others: nobody waits for them.
+fn is_filler(pod: &crate::world::Pod, model: &Model) -> bool {
+    model.templates[pod.template].priority < 0
 }

@@ -38,6 +38,17 @@ impl Reasons {
                 let named = reasons.into_iter().map(|(r, _)| ("kube-scheduler", r)).collect();
                 self.waits(p, named, now);
             }
+            Change::FargatePodPending(p) => {
+                let text = "waits for its micro-VM".to_owned();
+                self.waits(p, vec![("fargate", text)], now);
+            }
+            Change::FargateRefused(p) => {
+                let pod = view.world.api.pods.get(p);
+                let fargate =
+                    pod.and_then(|pod| view.model.templates[pod.template].fargate.as_ref());
+                let text = fargate.and_then(|f| f.refusal.clone()).unwrap_or_default();
+                self.waits(p, vec![("fargate-scheduler", text)], now);
+            }
             Change::PodAddressRefused(p) => {
                 let text = "failed to assign an IP address to container".to_owned();
                 self.waits(p, vec![("vpc-cni", text)], now);

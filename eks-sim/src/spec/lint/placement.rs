@@ -1,11 +1,12 @@
 //! Pods that no node can take, subnets that cannot hold their nodes.
 
 use super::Input;
-use crate::catalog::{Catalog, InstanceType, InterfaceLimits};
+use crate::catalog::{Architecture, Catalog, InstanceType, InterfaceLimits, foreign_machine};
 use crate::k8s::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec, ResourceList};
 use crate::spec::codes;
 use crate::spec::diagnostic::Reporter;
-use crate::spec::scenario::{CniSpec, NodeGroupSpec, SubnetSpec};
+use crate::spec::manifest::TemplateRef;
+use crate::spec::scenario::{CniSpec, HybridNodesSpec, NodeGroupSpec, SubnetSpec};
 use crate::spec::validate::span_of;
 use std::collections::BTreeMap;
 
@@ -18,15 +19,25 @@ pub(super) fn check(input: &Input<'_>, reporter: &mut Reporter<'_>) {
     if free_choice || cluster.node_groups.is_empty() {
         return;
     }
+    let hybrid = cluster.hybrid_nodes.iter().map(|h| hybrid_shape(h, &cluster.region));
     let shapes: Vec<Shape<'_>> = cluster
         .node_groups
         .iter()
         .flat_map(|g| shapes_of(g, &cluster.network.subnets, &cluster.region))
+        .chain(hybrid)
         .collect();
     if shapes.is_empty() {
         return;
     }
-    for template in &input.templates {
+    let on_fargate = |t: &TemplateRef<'_>| {
+        t.kind != "DaemonSet"
+            && cluster
+                .fargate_profiles
+                .iter()
+                .flat_map(|p| &p.selectors)
+                .any(|s| s.takes(t.metadata.namespace_or_default(), t.labels))
+    };
+    for template in input.templates.iter().filter(|t| !on_fargate(t)) {
         let what = format!("{}/{}", template.kind, template.metadata.name);
         let willing: Vec<&Shape<'_>> = shapes.iter().filter(|s| s.admits(template.spec)).collect();
         if willing.is_empty() {
@@ -77,6 +88,7 @@ fn shapes_of<'a>(group: &NodeGroupSpec, subnets: &[SubnetSpec], region: &str) ->
     }
     zones.sort();
     zones.dedup();
+    let os = if group.ami_family.starts_with("WINDOWS") { "windows" } else { "linux" };
     let mut shapes = Vec::new();
     for instance in group.instance_types.iter().filter_map(|t| Catalog::embedded().get(t)) {
         for zone in &zones {
@@ -84,8 +96,8 @@ fn shapes_of<'a>(group: &NodeGroupSpec, subnets: &[SubnetSpec], region: &str) ->
             for (key, value) in [
                 ("kubernetes.io/arch", instance.architecture.as_str()),
                 ("beta.kubernetes.io/arch", instance.architecture.as_str()),
-                ("kubernetes.io/os", "linux"),
-                ("beta.kubernetes.io/os", "linux"),
+                ("kubernetes.io/os", os),
+                ("beta.kubernetes.io/os", os),
                 ("node.kubernetes.io/instance-type", instance.name),
                 ("beta.kubernetes.io/instance-type", instance.name),
                 ("topology.kubernetes.io/zone", zone),
@@ -100,6 +112,24 @@ fn shapes_of<'a>(group: &NodeGroupSpec, subnets: &[SubnetSpec], region: &str) ->
         }
     }
     shapes
+}
+
+/// A machine outside AWS.
+fn hybrid_shape(h: &HybridNodesSpec, region: &str) -> Shape<'static> {
+    let arch = match h.architecture.as_deref() {
+        Some("arm64") => Architecture::Arm64,
+        _ => Architecture::Amd64,
+    };
+    let mut labels: BTreeMap<String, String> = [
+        ("kubernetes.io/arch", arch.as_str()),
+        ("kubernetes.io/os", "linux"),
+        ("topology.kubernetes.io/region", region),
+        ("eks.amazonaws.com/compute-type", "hybrid"),
+    ]
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .into();
+    labels.extend(h.labels.clone());
+    Shape { instance: foreign_machine(&h.name, h.vcpu, h.memory.bytes(), arch), labels }
 }
 
 impl Shape<'_> {

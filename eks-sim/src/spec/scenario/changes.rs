@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A change at a set time: `target` with `set`, `undo`, `ungate`, `delete`, `weights` or `shift`; `drain`;
-/// or `imageRelease`.
+/// `nodeGroupUpdate`; or `imageRelease`.
 ///
 /// ```yaml
 /// changes:
@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 /// - {at: 6h, imageRelease: al2023}
 /// - {at: 7h, target: Service/shop/web, weights: {Deployment/web-blue: 0, Deployment/web-green: 1}}
 /// - {at: 8h, target: Deployment/shop/web-blue, delete: background}
+/// - {at: 5h, nodeGroupUpdate: {nodeGroup: base}}
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -48,6 +49,8 @@ pub struct ChangeSpec {
     pub shift: Option<ShiftSpec>,
     /// Cordon nodes and evict their pods, as `kubectl drain --ignore-daemonsets` does.
     pub drain: Option<DrainSpec>,
+    /// Update a managed node group to a new version of its launch template (a new image, say).
+    pub node_group_update: Option<NodeGroupUpdateSpec>,
     /// A new image of this family is published (`al2023`, `al2` or `bottlerocket`): Karpenter's
     /// nodes whose class takes `FAMILY@latest` drift.
     pub image_release: Option<String>,
@@ -78,6 +81,17 @@ pub struct ShiftSpec {
     /// back to `from` and the shift ends (default: never).
     #[serde(default)]
     pub abort_above: Option<Fraction>,
+}
+
+/// The update of a managed node group; how many nodes go at a time is the group's `updateConfig`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeGroupUpdateSpec {
+    /// Which group.
+    pub node_group: String,
+    /// Delete pods that have not left a node in time, instead of giving up (default false).
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Nodes to drain.

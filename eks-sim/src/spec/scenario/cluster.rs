@@ -1,6 +1,8 @@
 //! The cluster: control plane, node groups, autoscaler, add-ons.
 
-use super::NetworkSpec;
+use super::{
+    ClusterAutoscalerSpec, FargateProfileSpec, HybridNodesSpec, NetworkSpec, NodeGroupSpec,
+};
 use crate::units::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,8 +20,16 @@ pub struct ClusterSpec {
     pub control_plane: ControlPlaneSpec,
     /// VPC, subnets and CNI.
     pub network: NetworkSpec,
-    /// Managed node groups (default: one group `default` of 3 to 20 `m6i.large`).
+    /// Node groups (default: one managed group `default` of 3 to 20 `m6i.large`).
     pub node_groups: Vec<NodeGroupSpec>,
+    /// Fargate profiles.
+    pub fargate_profiles: Vec<FargateProfileSpec>,
+    /// Machines outside AWS.
+    pub hybrid_nodes: Vec<HybridNodesSpec>,
+    /// vCPUs that the account may run, by quota: `standard` (types A, C, D, H, I, M, R, T, Z), `f`,
+    /// `g`, `p`, `x`, `inf`, `trn`, `dl`, `hpc`, `high-memory`, and the same with `spot-` before
+    /// them; `fargate` too (default: no limit).
+    pub vcpu_quotas: BTreeMap<String, u32>,
     /// What adds and removes nodes (default: nothing).
     pub autoscaler: AutoscalerSpec,
     /// EKS add-ons: `vpc-cni`, `coredns`, `kube-proxy`, `metrics-server`, `aws-ebs-csi-driver`,
@@ -35,6 +45,9 @@ impl Default for ClusterSpec {
             control_plane: ControlPlaneSpec::default(),
             network: NetworkSpec::default(),
             node_groups: vec![NodeGroupSpec::default()],
+            fargate_profiles: Vec::new(),
+            hybrid_nodes: Vec::new(),
+            vcpu_quotas: BTreeMap::new(),
             autoscaler: AutoscalerSpec::default(),
             addons: ["vpc-cni", "coredns", "kube-proxy", "metrics-server"]
                 .map(str::to_owned)
@@ -71,68 +84,6 @@ impl Default for ControlPlaneSpec {
     }
 }
 
-/// A managed node group.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct NodeGroupSpec {
-    /// Name.
-    pub name: String,
-    /// Instance types, preferred first (default `[m6i.large]`).
-    pub instance_types: Vec<String>,
-    /// Nodes at least (default 1).
-    pub min_size: u32,
-    /// Nodes at most (default 20).
-    pub max_size: u32,
-    /// Nodes at the start (default 3).
-    pub desired_size: u32,
-    /// `ON_DEMAND` (default) or `SPOT`.
-    pub capacity_type: String,
-    /// Names of subnets (default: all).
-    pub subnets: Vec<String>,
-    /// Node labels.
-    pub labels: BTreeMap<String, String>,
-    /// Node taints.
-    pub taints: Vec<TaintSpec>,
-    /// `AL2023` (default) or `BOTTLEROCKET`.
-    pub ami_family: String,
-    /// Pods per node instead of the formula's.
-    pub max_pods: Option<u32>,
-    /// Root volume in GiB (default 20).
-    pub disk_size: u32,
-}
-
-impl Default for NodeGroupSpec {
-    fn default() -> Self {
-        Self {
-            name: "default".to_owned(),
-            instance_types: vec!["m6i.large".to_owned()],
-            min_size: 1,
-            max_size: 20,
-            desired_size: 3,
-            capacity_type: "ON_DEMAND".to_owned(),
-            subnets: Vec::new(),
-            labels: BTreeMap::new(),
-            taints: Vec::new(),
-            ami_family: "AL2023".to_owned(),
-            max_pods: None,
-            disk_size: 20,
-        }
-    }
-}
-
-/// A taint of a node group.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TaintSpec {
-    /// Key.
-    pub key: String,
-    /// Value.
-    #[serde(default)]
-    pub value: String,
-    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
-    pub effect: String,
-}
-
 /// What adds and removes nodes: at most one of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -143,85 +94,6 @@ pub struct AutoscalerSpec {
     pub karpenter: Option<KarpenterSpec>,
     /// EKS Auto Mode.
     pub auto_mode: Option<AutoModeSpec>,
-}
-
-/// Flags of Cluster Autoscaler; names are its flags' in camelCase, defaults are its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct ClusterAutoscalerSpec {
-    /// Time between loops (10 s).
-    pub scan_interval: Span,
-    /// Chain of `random`, `most-pods`, `least-waste`, `least-nodes`, `priority` (`least-waste`).
-    pub expander: String,
-    /// Whether similar groups are kept level (false).
-    pub balance_similar_node_groups: bool,
-    /// Age a pod must reach before it causes a scale-up (0 s).
-    pub new_pod_scale_up_delay: Span,
-    /// How long a node may take to come (15 m).
-    pub max_node_provision_time: Span,
-    /// Whether nodes are removed (true).
-    pub scale_down_enabled: bool,
-    /// Quiet time after a scale-up (10 m).
-    pub scale_down_delay_after_add: Span,
-    /// Quiet time after a removal (the scan interval).
-    pub scale_down_delay_after_delete: Span,
-    /// Quiet time after a failed removal (3 m).
-    pub scale_down_delay_after_failure: Span,
-    /// How long a node must be unneeded (10 m).
-    pub scale_down_unneeded_time: Span,
-    /// How long an unready node must be unneeded (20 m).
-    pub scale_down_unready_time: Span,
-    /// Share of requests below which a node may go (0.5).
-    pub scale_down_utilization_threshold: f64,
-    /// Longest graceful termination in seconds (600).
-    pub max_graceful_termination_sec: u32,
-    /// Nodes of the whole cluster, 0 is no limit.
-    pub max_nodes_total: u32,
-    /// Pods below this priority cause no scale-up and hold no node (-10).
-    pub expendable_pods_priority_cutoff: i32,
-    /// Pods with local storage hold their node (true).
-    pub skip_nodes_with_local_storage: bool,
-    /// kube-system pods without a budget hold their node (true).
-    pub skip_nodes_with_system_pods: bool,
-    /// Ignore DaemonSet pods when judging utilisation (false).
-    pub ignore_daemonsets_utilization: bool,
-    /// Nodes removed in parallel (10).
-    pub max_scale_down_parallelism: u32,
-    /// Nodes drained in parallel (1).
-    pub max_drain_parallelism: u32,
-    /// Whether a new unschedulable pod or a productive loop starts the next loop at once (true).
-    pub frequent_loops_enabled: bool,
-    /// Priorities of the `priority` expander: number → patterns of group names.
-    pub priorities: BTreeMap<String, Vec<String>>,
-}
-
-impl Default for ClusterAutoscalerSpec {
-    fn default() -> Self {
-        Self {
-            scan_interval: Span::from_secs(10),
-            expander: "least-waste".to_owned(),
-            balance_similar_node_groups: false,
-            new_pod_scale_up_delay: Span::ZERO,
-            max_node_provision_time: Span::from_secs(900),
-            scale_down_enabled: true,
-            scale_down_delay_after_add: Span::from_secs(600),
-            scale_down_delay_after_delete: Span::ZERO,
-            scale_down_delay_after_failure: Span::from_secs(180),
-            scale_down_unneeded_time: Span::from_secs(600),
-            scale_down_unready_time: Span::from_secs(1200),
-            scale_down_utilization_threshold: 0.5,
-            max_graceful_termination_sec: 600,
-            max_nodes_total: 0,
-            expendable_pods_priority_cutoff: -10,
-            skip_nodes_with_local_storage: true,
-            skip_nodes_with_system_pods: true,
-            ignore_daemonsets_utilization: false,
-            max_scale_down_parallelism: 10,
-            max_drain_parallelism: 1,
-            frequent_loops_enabled: true,
-            priorities: BTreeMap::new(),
-        }
-    }
 }
 
 /// Settings of Karpenter.

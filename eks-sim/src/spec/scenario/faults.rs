@@ -21,8 +21,10 @@ pub struct FaultSpec {
     pub api_server_loss: Option<MemberLossSpec>,
     /// EC2 has no capacity of some instance types for a while.
     pub capacity_stockout: Option<StockoutSpec>,
-    /// `nodeFailure`, `zoneOutage`, `etcdMemberLoss`, `apiServerLoss`, `spotInterruption` or
-    /// `capacityStockout`.
+    /// EC2 takes spot instances back: they get the two-minute notice.
+    pub spot_reclaim: Option<SpotReclaimSpec>,
+    /// `nodeFailure`, `scheduledRetirement`, `zoneOutage`, `etcdMemberLoss`, `apiServerLoss`,
+    /// `spotInterruption` or `capacityStockout`.
     pub random: Option<String>,
     /// Mean time between faults of one node, zone, member or capacity pool (default: the model's
     /// rates).
@@ -54,6 +56,18 @@ pub struct StockoutSpec {
     pub capacity_type: Option<String>,
     /// How long (default to the end of the run).
     pub duration: Option<Span>,
+}
+
+/// Running spot instances are reclaimed at once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SpotReclaimSpec {
+    /// Types; `*` stands for any letters: `m6i.*` (default all).
+    pub instance_types: Vec<String>,
+    /// Zones (default all).
+    pub zones: Vec<String>,
+    /// Share of the instances, rounded up (default all).
+    pub share: Option<super::Fraction>,
 }
 
 /// Nodes crash and do not come back.

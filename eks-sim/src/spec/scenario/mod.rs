@@ -5,9 +5,11 @@
 
 mod changes;
 mod cluster;
+mod cluster_autoscaler;
 mod faults;
 mod mesh;
 mod network;
+mod node_groups;
 mod objective;
 mod scaling;
 mod traffic;
@@ -15,9 +17,11 @@ mod values;
 
 pub use changes::*;
 pub use cluster::*;
+pub use cluster_autoscaler::*;
 pub use faults::*;
 pub use mesh::*;
 pub use network::*;
+pub use node_groups::*;
 pub use objective::*;
 pub use scaling::*;
 pub use traffic::*;

@@ -10,7 +10,7 @@ use crate::k8s::{self, ResourceList};
 use crate::spec::scenario::{ClusterSpec, NodeGroupSpec};
 use crate::units::{Bytes, Dist, Id, Money, MoneyRate, Quantity};
 use crate::world::model::{
-    ControlPlaneModel, GroupKind, GroupModel, GroupType, Model, SubnetModel, SubnetRole,
+    ControlPlaneModel, GroupModel, GroupType, Model, SubnetModel, SubnetRole,
 };
 
 /// Hours that a monthly price is spread over.
@@ -122,31 +122,9 @@ fn group(
     model: &Model,
     errors: &mut Errors,
 ) -> Option<GroupModel> {
-    let capacity = match g.capacity_type.as_str() {
-        "ON_DEMAND" => CapacityType::OnDemand,
-        "SPOT" => CapacityType::Spot,
-        other => {
-            errors.error(
-                format!("{path}.capacityType"),
-                format!("`{other}` is not a capacity type"),
-                "use ON_DEMAND or SPOT",
-            );
-            return None;
-        }
-    };
-    let ami = match g.ami_family.as_str() {
-        "AL2023" => (AmiFamily::AL2023, "boot.al2023"),
-        "AL2" => (AmiFamily::AL2, "boot.al2"),
-        "BOTTLEROCKET" | "Bottlerocket" => (AmiFamily::Bottlerocket, "boot.bottlerocket"),
-        other => {
-            errors.error(
-                format!("{path}.amiFamily"),
-                format!("`{other}` is not an AMI family that is simulated"),
-                "use AL2023 or BOTTLEROCKET",
-            );
-            return None;
-        }
-    };
+    let kind = super::node_groups::kind(g, path, errors)?;
+    let capacities = super::node_groups::capacities(g, path, errors)?;
+    let ami = super::node_groups::image(g, path, errors)?;
     if g.min_size > g.max_size || g.desired_size > g.max_size || g.desired_size < g.min_size {
         errors.error(
             format!("{path}.desiredSize"),
@@ -181,8 +159,10 @@ fn group(
             );
             continue;
         };
-        let t = group_type(g, instance, capacity, ami.0, region, model, &at, errors);
-        types.extend(t);
+        for &capacity in &capacities {
+            let t = group_type(g, instance, capacity, ami.0, region, model, &at, errors);
+            types.extend(t);
+        }
     }
     if g.instance_types.is_empty() {
         errors.error(
@@ -191,10 +171,9 @@ fn group(
             "write for example `[m6i.large]`",
         );
     }
-    if capacity == CapacityType::Spot {
-        // A spot group takes the pool with the lowest price first.
-        types.sort_by_key(|t| t.rate);
-    }
+    // The list once for on-demand, once for spot.
+    types.sort_by_key(|t| t.capacity == CapacityType::Spot);
+    let scaling = super::node_groups::scaling(g, kind, path, errors)?;
     let boot: Dist = serde_json::from_value(model.defaults.dist(ami.1).clone()).ok()?;
     if types.is_empty() || subnets.is_empty() {
         return None;
@@ -206,11 +185,12 @@ fn group(
         min: g.min_size,
         max: g.max_size,
         desired: g.desired_size,
-        kind: GroupKind::Managed,
+        kind,
         subnets,
         boot,
         disk_rate: monthly_rate(gib_month, f64::from(g.disk_size)),
         disk_gib: g.disk_size,
+        scaling,
     })
 }
 
@@ -287,10 +267,11 @@ fn group_type(
     path: &str,
     errors: &mut Errors,
 ) -> Option<GroupType> {
-    let Some(rate) = instance.price(region, capacity) else {
+    let Some(mut rate) = instance.price(region, capacity) else {
+        let how = if capacity == CapacityType::Spot { "spot" } else { "on-demand" };
         errors.error(
             path,
-            format!("`{}` has no {} price in {}", instance.name, g.capacity_type, region.name()),
+            format!("`{}` has no {how} price in {}", instance.name, region.name()),
             "choose another type or region; see `eks-sim catalog`",
         );
         return None;
@@ -307,6 +288,10 @@ fn group_type(
     settings.ami_family = ami;
     settings.max_pods = capped_max_pods(g, instance, path, errors);
     settings.max_pods_rule = MaxPodsRule::ManagedNodeGroup;
+    if ami == AmiFamily::Windows {
+        let licence = super::node_groups::windows(g, instance, &mut settings, path, model, errors)?;
+        rate += licence;
+    }
     settings.pod_network = pod_network(model);
     settings.root_volume = Bytes::new(i64::from(g.disk_size).saturating_mul(1 << 30));
     let Some(resources) = node_resources(instance, &settings) else {
@@ -325,6 +310,16 @@ fn group_type(
         );
         return None;
     }
+    if instance.burstable == Some(true) {
+        errors.warning(
+            path,
+            format!(
+                "the CPU credits of `{}` are not simulated: it runs at full speed",
+                instance.name
+            ),
+            "results that depend on CPU need a type that is not burstable, such as m6i.large",
+        );
+    }
     let band = instance.interruption_band(region);
     let hazard = match capacity {
         CapacityType::Spot => spot_hazard_per_hour(band, &model.defaults),
@@ -334,20 +329,11 @@ fn group_type(
     let (capacity_list, allocatable) = resource_lists(&resources, instance, pod_eni);
     let node = k8s::Node {
         metadata: k8s::ObjectMeta {
-            labels: labels(g, instance, region),
+            labels: super::node_groups::labels(g, instance, capacity, ami, region),
             ..k8s::ObjectMeta::default()
         },
         spec: k8s::NodeSpec {
-            taints: g
-                .taints
-                .iter()
-                .map(|t| k8s::Taint {
-                    key: t.key.clone(),
-                    value: t.value.clone(),
-                    effect: t.effect.clone(),
-                    time_added: None,
-                })
-                .collect(),
+            taints: super::node_groups::taints(&g.taints),
             ..k8s::NodeSpec::default()
         },
         status: k8s::NodeStatus {
@@ -360,7 +346,7 @@ fn group_type(
         instance_type: instance,
         capacity,
         fee: MoneyRate::ZERO,
-        startup_taints: Vec::new(),
+        startup_taints: super::node_groups::taints(&g.startup_taints),
         rate,
         interruption_per_hour: hazard,
         node,
@@ -402,24 +388,4 @@ pub(super) fn resource_lists(
         list
     };
     (list(&resources.capacity), list(&resources.allocatable))
-}
-
-fn labels(g: &NodeGroupSpec, instance: &InstanceType, region: Region) -> k8s::StringMap {
-    let arch = instance.architecture.as_str();
-    let mut labels: k8s::StringMap = [
-        ("kubernetes.io/os", "linux"),
-        ("kubernetes.io/arch", arch),
-        ("beta.kubernetes.io/os", "linux"),
-        ("beta.kubernetes.io/arch", arch),
-        ("node.kubernetes.io/instance-type", instance.name),
-        ("beta.kubernetes.io/instance-type", instance.name),
-        ("topology.kubernetes.io/region", region.name()),
-        ("eks.amazonaws.com/nodegroup", g.name.as_str()),
-        ("eks.amazonaws.com/capacityType", g.capacity_type.as_str()),
-    ]
-    .into_iter()
-    .map(|(k, v)| (k.to_owned(), v.to_owned()))
-    .collect();
-    labels.extend(g.labels.clone());
-    labels
 }

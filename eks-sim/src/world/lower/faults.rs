@@ -24,14 +24,15 @@ fn one(f: &FaultSpec, path: &str, model: &mut Model, errors: &mut Errors) -> Opt
         f.etcd_member_loss.is_some(),
         f.api_server_loss.is_some(),
         f.capacity_stockout.is_some(),
+        f.spot_reclaim.is_some(),
         f.random.is_some(),
     ];
     if shapes.iter().filter(|s| **s).count() != 1 {
         errors.error(
             path,
             "a fault needs exactly one shape",
-            "use one of zoneOutage, nodeCrash, etcdMemberLoss, apiServerLoss, capacityStockout (with \
-             `at`), or random",
+            "use one of zoneOutage, nodeCrash, etcdMemberLoss, apiServerLoss, capacityStockout, \
+             spotReclaim (with `at`), or random",
         );
         return None;
     }
@@ -85,6 +86,16 @@ fn one(f: &FaultSpec, path: &str, model: &mut Model, errors: &mut Errors) -> Opt
         }
     } else if let Some(s) = &f.capacity_stockout {
         stockout(s, &format!("{path}.capacityStockout"), model, errors)?
+    } else if let Some(r) = &f.spot_reclaim {
+        let path = format!("{path}.spotReclaim");
+        let pools = pools(&r.instance_types, &r.zones, &path, model, errors)?;
+        let share = r.share.map_or(1.0, |s| s.get());
+        if !(share > 0.0 && share <= 1.0) {
+            let message = format!("a share of {share} of the instances");
+            errors.error(format!("{path}.share"), message, "write for example `50%`");
+            return None;
+        }
+        FaultKind::SpotReclaim { pools, share }
     } else if let Some(m) = &f.etcd_member_loss {
         FaultKind::EtcdLoss { count: m.count.unwrap_or(1), duration: m.duration }
     } else {
@@ -94,10 +105,16 @@ fn one(f: &FaultSpec, path: &str, model: &mut Model, errors: &mut Errors) -> Opt
     Some(FaultModel { at: Some(SimTime::ZERO + at), kind })
 }
 
-/// Pools by patterns of type names, zones and the way they are bought.
-fn stockout(s: &StockoutSpec, path: &str, model: &Model, errors: &mut Errors) -> Option<FaultKind> {
+/// Pools by patterns of type names and by zones.
+fn pools(
+    types: &[String],
+    zones: &[String],
+    path: &str,
+    model: &Model,
+    errors: &mut Errors,
+) -> Option<StockoutModel> {
     let mut pools = StockoutModel::default();
-    for (i, pattern) in s.instance_types.iter().enumerate() {
+    for (i, pattern) in types.iter().enumerate() {
         let names = Catalog::embedded().iter().map(|t| t.name);
         let found: Vec<&'static str> = names.filter(|n| matches(pattern, n)).collect();
         if found.is_empty() {
@@ -112,7 +129,7 @@ fn stockout(s: &StockoutSpec, path: &str, model: &Model, errors: &mut Errors) ->
         }
         pools.types.extend(found);
     }
-    for (i, name) in s.zones.iter().enumerate() {
+    for (i, name) in zones.iter().enumerate() {
         let Some((zone, _)) = model.zones.iter().find(|(_, n)| *n == name) else {
             let zones: Vec<&str> = model.zones.iter().map(|(_, n)| n.as_str()).collect();
             errors.error(
@@ -124,6 +141,12 @@ fn stockout(s: &StockoutSpec, path: &str, model: &Model, errors: &mut Errors) ->
         };
         pools.zones.push(zone);
     }
+    Some(pools)
+}
+
+/// Pools by patterns of type names, zones and the way they are bought.
+fn stockout(s: &StockoutSpec, path: &str, model: &Model, errors: &mut Errors) -> Option<FaultKind> {
+    let mut pools = pools(&s.instance_types, &s.zones, path, model, errors)?;
     pools.capacity = match s.capacity_type.as_deref() {
         None => None,
         Some("spot") => Some(CapacityType::Spot),
@@ -168,6 +191,7 @@ fn random(
     let d = &model.defaults;
     let (kind, per_year) = match what {
         "nodeFailure" => (RandomFault::Node, d.f64("failure.instance_rate")),
+        "scheduledRetirement" => (RandomFault::Retirement, d.f64("failure.retirement_rate")),
         "zoneOutage" => (RandomFault::Zone, d.f64("failure.az_event_rate")),
         "etcdMemberLoss" => (RandomFault::Etcd, d.f64("failure.etcd_member_rate")),
         "apiServerLoss" => (RandomFault::ApiServer, d.f64("failure.api_server_rate")),
@@ -177,7 +201,7 @@ fn random(
             errors.error(
                 format!("{path}.random"),
                 format!("`{other}` is not a random fault"),
-                "use nodeFailure, zoneOutage, etcdMemberLoss, apiServerLoss, spotInterruption or \
+                "use nodeFailure, scheduledRetirement, zoneOutage, etcdMemberLoss, apiServerLoss, spotInterruption or \
                  capacityStockout",
             );
             return None;

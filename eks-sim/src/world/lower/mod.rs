@@ -16,7 +16,9 @@ mod load_balancers;
 mod mesh;
 mod metrics;
 mod network;
+mod node_groups;
 mod objects;
+mod outside;
 mod pods;
 mod policies;
 mod scaling;
@@ -139,6 +141,7 @@ fn lower(
         cni: spec.cluster.network.cni.clone(),
         network: NetworkModel::default(),
         groups: IdVec::new(),
+        vcpu_quotas: spec.cluster.vcpu_quotas.clone(),
         cluster_autoscaler: spec.cluster.autoscaler.cluster_autoscaler.clone(),
         karpenter: None,
         images: IdVec::new(),
@@ -166,6 +169,7 @@ fn lower(
     };
     network::network(&spec.cluster, region, manifests, &mut model, errors);
     cluster::groups(&spec.cluster, region, &mut model, errors);
+    outside::hybrid_nodes(&spec.cluster, &mut model, errors);
     let mut all = addons::with_addons(manifests, &spec.cluster, errors);
     let policies = policies::Policies::read(&all, errors);
     policies.keep_admitted(&mut all, errors);
@@ -180,6 +184,7 @@ fn lower(
     autoscaling::vpas(&all, &mut model, errors);
     objects::budgets(&all, &mut model);
     karpenter::lower(scenario, region, &all, &mut model, errors);
+    outside::fargate_profiles(&spec.cluster, region, &mut model, errors);
     mesh::check(scenario, minor_version, errors);
     traffic::lower(scenario, folder, &mut model, errors);
     mesh::slow_down(scenario, &mut model);

@@ -108,6 +108,7 @@ pub(super) fn template(
         refusal: super::admission::refusal(spec, owner.namespace, manifests),
         quotas: super::admission::quotas_of(owner.namespace, model),
         profile: super::scheduler::profile_of(spec.scheduler_name.as_deref(), model),
+        fargate: None,
         object: Arc::new(object),
     };
     model.templates.push(lowered)

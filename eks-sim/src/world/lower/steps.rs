@@ -5,10 +5,10 @@ use super::objects::Lowering;
 use super::pods::{self, Owner};
 use crate::k8s;
 use crate::spec::manifest;
-use crate::spec::scenario::{ChangeSpec, DrainSpec};
+use crate::spec::scenario::{ChangeSpec, DrainSpec, NodeGroupUpdateSpec};
 use crate::spec::set::{FieldPath, SetError};
 use crate::units::{Id, SimTime, Span};
-use crate::world::model::{Model, Template, WorkloadKind, WorkloadModel};
+use crate::world::model::{GroupKind, Model, Template, WorkloadKind, WorkloadModel};
 use crate::world::steps::{Cascade, RevisionModel, StepKind, StepModel};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -52,17 +52,18 @@ pub(super) fn lower(l: &mut Lowering<'_>) {
             l.errors.warning(format!("{path}.at"), message, "set `at` within `duration`");
         }
         let at = SimTime::ZERO + change.at;
-        let kind = match (&change.target, &change.drain) {
-            (Some(target), None) if change.delete.is_some() => {
+        let kind = match (&change.target, &change.drain, &change.node_group_update) {
+            (Some(target), None, None) if change.delete.is_some() => {
                 deletion(change, target, &path, &mut courses, l)
             }
-            (Some(target), None) if change.ungate => ungate(change, target, &path, l),
-            (Some(target), None) => workload_change(change, target, &path, &mut courses, l),
-            (None, Some(drain)) => lower_drain(drain, &path, l.model, l.errors),
+            (Some(target), None, None) if change.ungate => ungate(change, target, &path, l),
+            (Some(target), None, None) => workload_change(change, target, &path, &mut courses, l),
+            (None, Some(drain), None) => lower_drain(drain, &path, l.model, l.errors),
+            (None, None, Some(update)) => lower_update(update, &path, l.model, l.errors),
             _ => {
                 l.errors.error(
                     &path,
-                    "a change needs a `target` or a `drain`, and not both",
+                    "a change needs one of `target`, `drain` and `nodeGroupUpdate`",
                     "write for example `{at: 2h, target: Deployment/web, set: {image: web:v2}}`",
                 );
                 None
@@ -114,6 +115,33 @@ fn ungate(change: &ChangeSpec, target: &str, path: &str, l: &mut Lowering<'_>) -
         return None;
     }
     Some(StepKind::Ungate { workload })
+}
+
+fn lower_update(
+    update: &NodeGroupUpdateSpec,
+    path: &str,
+    model: &Model,
+    errors: &mut Errors,
+) -> Option<StepKind> {
+    let at = format!("{path}.nodeGroupUpdate.nodeGroup");
+    let found = model.groups.iter().find(|(_, g)| g.name == update.node_group);
+    match found {
+        Some((group, g)) if g.kind == GroupKind::Managed => {
+            Some(StepKind::NodeGroupUpdate { group, force: update.force })
+        }
+        Some((_, g)) => {
+            let message = format!("`{}` is no managed node group", g.name);
+            errors.error(at, message, "EKS updates managed node groups only; use `drain`");
+            None
+        }
+        None => {
+            let managed = model.groups.iter().filter(|(_, g)| g.kind == GroupKind::Managed);
+            let names: Vec<&str> = managed.map(|(_, g)| g.name.as_str()).collect();
+            let message = format!("there is no node group `{}`", update.node_group);
+            errors.error(at, message, format!("use one of {}", names.join(", ")));
+            None
+        }
+    }
 }
 
 /// The deletion of a workload; nothing can be changed after it.

@@ -8,8 +8,8 @@ use crate::spec::Manifests;
 use crate::spec::scenario::Scenario;
 use crate::units::{Bytes, Dist, Id, MilliCpu, MoneyRate, Quantity, SimTime, Span};
 use crate::world::model::{
-    GroupKind, GroupModel, GroupType, Model, TraceModel, TraceNode, TracePod, WorkloadKind,
-    WorkloadModel,
+    GroupKind, GroupModel, GroupType, Model, ScalingModel, TraceModel, TraceNode, TracePod,
+    WorkloadKind, WorkloadModel,
 };
 use rustc_hash::FxHashMap;
 use std::path::Path;
@@ -92,6 +92,7 @@ fn group(nodes: &[TraceNode], model: &Model) -> GroupModel {
         boot: Dist::constant(Span::ZERO),
         disk_rate: MoneyRate::ZERO,
         disk_gib: 0,
+        scaling: ScalingModel::default(),
     }
 }
 
@@ -115,7 +116,16 @@ fn node_type(node: &TraceNode) -> GroupType {
         rate: MoneyRate::ZERO,
         fee: MoneyRate::ZERO,
         interruption_per_hour: 0.0,
-        node: k8s::Node { status, ..k8s::Node::default() },
+        node: k8s::Node {
+            metadata: ObjectMeta {
+                labels: [("kubernetes.io/os", "linux"), ("kubernetes.io/arch", "amd64")]
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .into(),
+                ..ObjectMeta::default()
+            },
+            status,
+            ..k8s::Node::default()
+        },
         allocatable_cpu: node.cpu,
         allocatable_memory: node.memory,
         max_pods: NODE_PODS,

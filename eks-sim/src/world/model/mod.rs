@@ -14,9 +14,13 @@ pub use autoscaling::{
     HpaModel, HpaPatch, Measure, MetricModel, MetricSource, ScaledObjectModel, TriggerKind,
     TriggerModel, VpaContainer, VpaModel,
 };
-pub use cloud::{GroupKind, GroupModel, GroupType};
+pub use cloud::{
+    Allocation, GroupKind, GroupModel, GroupType, MaxUnavailable, ScalingModel, UpdateModel,
+};
 pub use network::{EniConfigModel, LoadBalancerModel, NetworkModel, SubnetModel, SubnetRole};
-pub use pods::{ClaimModel, ContainerUse, ImageModel, ProbeModel, QuotaModel, Template};
+pub use pods::{
+    ClaimModel, ContainerUse, FargateModel, ImageModel, ProbeModel, QuotaModel, Template,
+};
 pub use services::{CallModel, ColdStart, ServiceModel, TrafficModel};
 pub use workloads::{BudgetModel, CronModel, JobModel, WorkloadKind, WorkloadModel};
 
@@ -63,8 +67,10 @@ pub struct Model {
     pub cni: CniSpec,
     /// The CNI's settings in effect, ENIConfigs, load balancers.
     pub network: NetworkModel,
-    /// Node groups.
+    /// Node groups: those of Auto Scaling first.
     pub groups: IdVec<GroupModel, GroupModel>,
+    /// vCPUs that the account may run, by quota.
+    pub vcpu_quotas: std::collections::BTreeMap<String, u32>,
     /// Cluster Autoscaler, if it runs.
     pub cluster_autoscaler: Option<ClusterAutoscalerSpec>,
     /// Karpenter, if it runs.

@@ -1,6 +1,6 @@
 //! Pod templates and what admission, scheduling and the kubelet need to know of them, lowered.
 
-use super::ServiceModel;
+use super::{GroupModel, ServiceModel};
 use crate::k8s;
 use crate::policy::vpa::Amounts;
 use crate::units::{Bytes, Dist, Id, MilliCpu, MoneyRate, Span};
@@ -90,6 +90,19 @@ pub struct Template {
     pub quotas: Vec<u32>,
     /// Profile that schedules the pods; `None` if no scheduler has the name.
     pub profile: Option<u32>,
+    /// What Fargate makes of the pods, if a profile takes them.
+    pub fargate: Option<FargateModel>,
+}
+
+/// Pods on Fargate.
+#[derive(Clone, Debug)]
+pub struct FargateModel {
+    /// The profile's micro-VMs.
+    pub group: Id<GroupModel>,
+    /// Size of theirs.
+    pub type_index: u32,
+    /// Why Fargate does not run them.
+    pub refusal: Option<String>,
 }
 
 /// What one container of an idle pod uses.

@@ -17,7 +17,7 @@ use crate::policy::karpenter::requirements::{
 use crate::policy::karpenter::solve::{Catalog, TypeSet};
 use crate::units::{Id, MoneyRate, Span, key};
 use crate::world::karpenter::{Image, NodePoolModel};
-use crate::world::model::{GroupKind, GroupModel, GroupType, Model};
+use crate::world::model::{GroupKind, GroupModel, GroupType, Model, ScalingModel};
 
 /// A NodePool of the start, with the group of its instances.
 pub(super) fn first(
@@ -54,6 +54,7 @@ pub(super) fn first(
         boot: class.boot.clone(),
         disk_rate: monthly_rate(gib_month, f64::from(class.disk_gib)),
         disk_gib: class.disk_gib,
+        scaling: ScalingModel::default(),
     });
     build(draft, rows, catalog, region, group, model)
 }
