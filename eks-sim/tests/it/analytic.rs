@@ -334,12 +334,28 @@ fn e_addresses_at_rest() {
     assert_eq!(running.count(), 13);
 }
 
-/// F1: the fee of a cluster and the price of a node; F3: the lines add up to the bill.
+/// F1: the fee of a cluster and the price of a node; F3: the lines add up to the bill. Ingresses of
+/// one group share a load balancer.
 #[test]
 fn f_cost_is_price_times_time() {
     let spec = "  duration: 730h\n  cluster:\n    addons: []\n    nodeGroups:\n    - {name: a, \
                 instanceTypes: [m5.large], minSize: 1, maxSize: 1, desiredSize: 1, diskSize: 1}\n";
-    let model = text(spec, "").model();
+    let ingress = |name: &str, class: &str, more: &str| {
+        format!(
+            "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: {name}, \
+             annotations: {{{more}}}}}\nspec:\n  ingressClassName: {class}\n  defaultBackend: \
+             {{service: {{name: web, port: {{number: 80}}}}}}\n"
+        )
+    };
+    let group = "alb.ingress.kubernetes.io/group.name: shop";
+    let manifests = [
+        ingress("a", "alb", ""),
+        ingress("b", "alb", group),
+        ingress("c", "alb", group),
+        ingress("d", "nginx", ""),
+    ]
+    .concat();
+    let model = text(spec, &manifests).model();
     let mut collector = eks_sim::observe::collector::Collector::new(&model, false);
     let mut sim = Sim::new(Arc::clone(&model), 0);
     sim.run(&mut collector);
@@ -349,6 +365,8 @@ fn f_cost_is_price_times_time() {
     };
     assert!((of("control plane") - 73.0).abs() < 1e-6, "{}", of("control plane"));
     assert!((of("EC2 on-demand") - 70.08).abs() < 1e-6, "{}", of("EC2 on-demand"));
+    let balancers = 2.0 * 730.0 * 0.0225;
+    assert!((of("load balancers") - balancers).abs() < 1e-6, "{}", of("load balancers"));
     let total: f64 = outcome.cost.iter().map(|l| l.amount.usd()).sum();
     let at = eks_sim::observe::metrics::columns().iter().position(|c| c.name() == "cost_usd");
     assert!((outcome.values[at.expect("a column")] - total).abs() < 1e-6);

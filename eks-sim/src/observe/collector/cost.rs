@@ -2,8 +2,10 @@
 
 use super::super::outcome::CostLine;
 use crate::catalog::CapacityType;
+use crate::policy::vpc_cni::consumers::LoadBalancer;
 use crate::units::{Money, MoneyRate, SimTime, Span, UsageCost};
-use crate::world::model::GroupKind;
+
+use crate::world::model::{GroupKind, LoadBalancerModel};
 use crate::world::{Model, World};
 use std::collections::BTreeMap;
 
@@ -107,6 +109,11 @@ pub(super) fn bill(world: &World, model: &Model, warm: SimTime, end: SimTime) ->
         let rate = model.defaults.rate("price.nlb_hour");
         let item = format!("{}/{}", service.namespace, service.name);
         add(4, "load balancers", item, "h", rate, whole, hours(whole));
+    }
+    let of_ingresses = |b: &&LoadBalancerModel| b.kind == LoadBalancer::Application;
+    for balancer in model.network.load_balancers.iter().filter(of_ingresses) {
+        let rate = model.defaults.rate("price.alb_hour");
+        add(4, "load balancers", balancer.name.clone(), "h", rate, whole, hours(whole));
     }
     let lines = sums
         .into_iter()
