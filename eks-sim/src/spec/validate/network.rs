@@ -195,6 +195,9 @@ fn control_plane(scenario: &Scenario, c: &mut Checker<'_, '_>) {
             let names = || network.subnets.iter().map(|s| s.name.as_str());
             let help = match suggest::nearest(name, names()) {
                 Some(near) => format!("did you mean `{near}`?"),
+                None if network.subnets.is_empty() => {
+                    "leave it out, or describe the subnets under `subnets`".to_owned()
+                }
                 None => format!("write {}", suggest::list(names())),
             };
             let path = format!("{at}.controlPlaneSubnets.{i}");
