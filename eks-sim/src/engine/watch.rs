@@ -376,6 +376,7 @@ fn fan_out_autoscaler(
     let notice = match change {
         Change::PodUnschedulable(p) => Notice::PodUnschedulable(p),
         Change::PodBound(p) => Notice::PodBound(p),
+        Change::PodResized(p) => Notice::PodResized(p),
         Change::PodDeleting(p, _) => Notice::PodTerminating(p),
         Change::PodSucceeded(p) | Change::PodFailed(p) | Change::PodDeleted(p) => {
             Notice::PodGone(p)

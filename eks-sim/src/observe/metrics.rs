@@ -111,6 +111,7 @@ pub const METRICS: &[MetricDef] = &[
         "created to first Ready, over pods that became Ready; a pod that waits at the end counts with its age; pods of negative priority are left out"
     ),
     metric!("pod_restarts", "restarts", Lower, &[], "container restarts"),
+    metric!("oom_kills", "kills", Lower, &[], "containers killed at their memory limit"),
     metric!("pod_evictions", "pods", Lower, &[], "pods evicted by drains and taints"),
     metric!(
         "pod_preemptions",

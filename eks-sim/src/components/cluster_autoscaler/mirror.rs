@@ -7,7 +7,7 @@ use crate::engine::Cx;
 use crate::policy::kube_scheduler::{Cache, ClassId, NodeKey, Profile};
 use crate::units::Id;
 use crate::world::model::Template;
-use crate::world::{Model, Node, PodId};
+use crate::world::{Model, Node, Pod, PodId};
 use std::collections::BTreeMap;
 
 /// A pod that the autoscaler knows.
@@ -33,6 +33,8 @@ pub(super) struct Mirror {
     /// Unschedulable pods in the order they became so.
     pub pending: BTreeMap<u64, PodId>,
     classes: Vec<Option<ClassId>>,
+    /// Classes of pods with requests of their own (VerticalPodAutoscaler), by shape.
+    shape_classes: Vec<Option<ClassId>>,
     nodes: Vec<bool>,
     next_turn: u64,
     terminating: u32,
@@ -53,6 +55,7 @@ impl Mirror {
             known: Vec::new(),
             pending: BTreeMap::new(),
             classes: vec![None; model.templates.len()],
+            shape_classes: Vec::new(),
             nodes: Vec::new(),
             next_turn: 0,
             terminating: 0,
@@ -80,6 +83,42 @@ impl Mirror {
         class
     }
 
+    /// The class of a pod, with its own requests.
+    fn class_of(&mut self, pod: &Pod, cx: &Cx<'_>) -> ClassId {
+        let Some(shape) = pod.shape else { return self.class(pod.template, cx.model()) };
+        let known = self.shape_classes.get(shape.index()).copied().flatten();
+        if let Some(class) = known {
+            return class;
+        }
+        let t = &cx.model().templates[pod.template];
+        let spec = &cx.api().shapes.get(shape).object.spec;
+        let labels = &t.object.metadata.labels;
+        let class = self.cache.class(&t.namespace, labels, t.owner.as_ref(), spec);
+        let least = self.shape_classes.len().max(shape.index() + 1);
+        self.shape_classes.resize(least, None);
+        self.shape_classes[shape.index()] = Some(class);
+        class
+    }
+
+    /// Takes the new requests of a pod that was resized in place.
+    pub(super) fn pod_resized(&mut self, pod: PodId, cx: &Cx<'_>) -> bool {
+        let Some(p) = cx.api().pods.get(pod) else { return false };
+        let class = self.class_of(p, cx);
+        let Some(known) = self.slot(pod).as_mut().filter(|k| k.pod == pod) else { return false };
+        if core::mem::replace(&mut known.class, class) == class {
+            return false;
+        }
+        let (waits, terminating) = (known.turn.is_some(), known.terminating);
+        if let Some(node) = p.node.filter(|_| !waits) {
+            self.cache.remove_pod(pod.slot());
+            self.cache.add_pod(pod.slot(), class, node.raw(), None);
+            if terminating {
+                self.cache.mark_terminating(pod.slot(), false);
+            }
+        }
+        true
+    }
+
     fn slot(&mut self, pod: PodId) -> &mut Option<Known> {
         let slot = pod.slot() as usize;
         if self.known.len() <= slot {
@@ -98,7 +137,7 @@ impl Mirror {
         if self.slot(pod).is_some_and(|k| k.pod == pod) {
             return false;
         }
-        let class = self.class(template, cx.model());
+        let class = self.class_of(p, cx);
         let turn = self.next_turn;
         self.next_turn += 1;
         *self.slot(pod) = Some(Known { pod, class, turn: Some(turn), terminating: false });
@@ -115,7 +154,7 @@ impl Mirror {
         if cx.model().templates[template].priority < self.cutoff {
             return true;
         }
-        let class = self.class(template, cx.model());
+        let class = self.class_of(p, cx);
         *self.slot(pod) = Some(Known { pod, class, turn: None, terminating: false });
         self.cache.add_pod(pod.slot(), class, node.raw(), None);
         if terminating {

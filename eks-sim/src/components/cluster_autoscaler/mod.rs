@@ -43,6 +43,8 @@ pub enum Event {
     PodUnschedulable(PodId),
     /// A pod was bound.
     PodBound(PodId),
+    /// A pod has new requests.
+    PodResized(PodId),
     /// A pod is being deleted.
     PodTerminating(PodId),
     /// A pod ended or is gone.
@@ -222,6 +224,7 @@ impl Active {
                 }
             }
             Event::PodBound(p) => self.dirty |= self.mirror.pod_bound(p, cx),
+            Event::PodResized(p) => self.dirty |= self.mirror.pod_resized(p, cx),
             Event::PodTerminating(p) => self.dirty |= self.mirror.pod_terminating(p),
             Event::PodGone(p) => self.dirty |= self.mirror.pod_gone(p),
             Event::NodeChanged(n) => {

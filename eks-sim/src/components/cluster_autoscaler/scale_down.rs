@@ -11,6 +11,7 @@ use crate::policy::cluster_autoscaler::drain::{
 };
 use crate::policy::cluster_autoscaler::eligibility::{EligibilityOptions, NodeFacts, ineligible};
 use crate::policy::cluster_autoscaler::registry::GroupCounts;
+use crate::policy::cluster_autoscaler::requests::pod_requests;
 use crate::policy::cluster_autoscaler::scale_down::{
     Candidate, CandidatePod, ClusterTotals, GroupState, NodeState, Planner, ToDelete,
 };
@@ -26,6 +27,7 @@ use crate::units::{Id, Span};
 use crate::world::cloud::InstanceState;
 use crate::world::model::BudgetModel;
 use crate::world::{Node, NodeCondition, Phase, Pod};
+use std::borrow::Cow;
 
 /// Annotation that keeps a node.
 const SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
@@ -132,8 +134,15 @@ fn fullness(
         mirror_pods: view.flags.ignore_mirror_pods_utilization,
     };
     if gpu || ignored != Ignored::default() || info.classes.iter().any(|c| c.terminating > 0) {
+        let requests: Vec<_> = pods_on(view, info, cx)
+            .map(|(_, p)| match p.shape {
+                Some(s) => Cow::Owned(pod_requests(&cx.api().shapes.get(s).object.spec)),
+                None => Cow::Borrowed(&view.facts[p.template.index()].requests),
+            })
+            .collect();
         let pods: Vec<_> = pods_on(view, info, cx)
-            .map(|(_, p)| (facts_of(p, cx), &view.facts[p.template.index()].requests))
+            .zip(&requests)
+            .map(|((_, p), requests)| (facts_of(p, cx), requests.as_ref()))
             .collect();
         return utilization(&row.object.status.allocatable, gpu, &pods, ignored, cx.now());
     }

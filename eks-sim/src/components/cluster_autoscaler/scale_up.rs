@@ -2,7 +2,7 @@
 
 use super::groups::NodeTemplate;
 use super::mirror::Known;
-use super::settings::TemplateFacts;
+use super::settings::{self, TemplateFacts};
 use super::snapshot::{SimPod, Snapshot};
 use crate::engine::{self, Cx, Stream};
 use crate::policy::cluster_autoscaler::cluster::Cursor;
@@ -61,6 +61,8 @@ pub(super) fn pending(
 ) -> (Vec<PendingPod<SimPod>>, SimTime) {
     let now = cx.now();
     let mut later = SimTime::NEVER;
+    // A pod with requests of its own is like others of the same shape only.
+    let templates = cx.model().templates.len() as u32;
     let mut pods = Vec::with_capacity(queue.len());
     for &id in queue.values() {
         let Some(p) = cx.api().pods.get(id).filter(|p| p.node.is_none()) else { continue };
@@ -72,14 +74,17 @@ pub(super) fn pending(
         }
         pods.push(PendingPod {
             pod: SimPod { key: id.slot(), class: known.class },
-            class: p.template.raw(),
+            class: p.shape.map_or(p.template.raw(), |s| templates + s.raw()),
             controller: cx.model().templates[p.template].owner.as_ref().map(|_| p.set.raw()),
             priority: cx.model().templates[p.template].priority,
             created: p.created,
             delay: facts.delay,
             nominated: p.nominated.is_some(),
             gpu: facts.gpu,
-            shape: facts.shape,
+            shape: match p.shape {
+                Some(s) => settings::shape(&cx.api().shapes.get(s).object.spec),
+                None => facts.shape,
+            },
         });
     }
     (pending::triggering(&pods, view.flags, now), later)

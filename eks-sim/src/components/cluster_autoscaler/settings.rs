@@ -1,6 +1,6 @@
 //! The scenario's flags as the policy's, and what the loops need of each pod template.
 
-use crate::k8s::ResourceList;
+use crate::k8s::{PodSpec, ResourceList};
 use crate::policy::cluster_autoscaler::estimator::GroupShape;
 use crate::policy::cluster_autoscaler::expander::{ExpanderKind, Priorities};
 use crate::policy::cluster_autoscaler::flags::Range;
@@ -225,7 +225,7 @@ pub(super) fn facts(model: &Model) -> Vec<TemplateFacts> {
             .map(|(b, _)| b.index())
             .collect();
         TemplateFacts {
-            shape: shape(template, &requests),
+            shape: shape(&template.object.spec),
             gpu: requests.contains_key(GPU),
             delay: delay(template),
             requests,
@@ -239,8 +239,9 @@ fn delay(template: &Template) -> Option<Span> {
     template.object.metadata.annotations.get(pending::POD_DELAY)?.parse().ok()
 }
 
-fn shape(template: &Template, all: &ResourceList) -> GroupShape {
-    let spec = &template.object.spec;
+/// Requests and constraints of a pod.
+pub(super) fn shape(spec: &PodSpec) -> GroupShape {
+    let all = &requests::pod_requests(spec);
     let first = spec.containers.first().map(|c| &c.resources.requests);
     let amount = |list: &ResourceList, name: &str| list.get(name).copied();
     let cpu = |list: &ResourceList| amount(list, "cpu").map_or(0, |q| q.milli_value());

@@ -37,6 +37,7 @@ use crate::units::{Id, IdVec, SimTime};
 use crate::world::cloud::{Fleet, Instance};
 use crate::world::karpenter::NodePoolModel;
 use crate::world::model::{Template, Zone};
+use crate::world::shapes::Shape;
 use crate::world::{Model, Node, PodId};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,7 +108,7 @@ pub struct Karpenter {
     serials: IdVec<NodePoolModel, u32>,
     classes: Vec<PodClass>,
     requests: Vec<Option<Resources>>,
-    class_of: FxHashMap<(Id<Template>, Option<Id<Zone>>), Option<usize>>,
+    class_of: FxHashMap<(Id<Template>, Option<Id<Shape>>, Option<Id<Zone>>), Option<usize>>,
     daemons: Vec<PodClass>,
     /// Never iterated: DaemonSets' requests on nodes of a group's type.
     overheads: FxHashMap<(u32, u32), (Resources, usize)>,

@@ -3,7 +3,7 @@
 use super::Karpenter;
 use super::kept::Kept;
 use crate::engine::Cx;
-use crate::k8s::StringMap;
+use crate::k8s::{PodTemplateSpec, StringMap};
 use crate::policy::karpenter::offerings::CapacityType;
 use crate::policy::karpenter::options::PreferencePolicy;
 use crate::policy::karpenter::requirements::{
@@ -14,7 +14,7 @@ use crate::policy::karpenter::solve::{ExistingNode, PodClass, Pool, Resources};
 use crate::units::{Id, SimTime, Span};
 use crate::world::cloud::{Fleet, Instance};
 use crate::world::karpenter::{KarpenterModel, NodePoolModel};
-use crate::world::model::{GroupType, Template, WorkloadKind, Zone};
+use crate::world::model::{GroupType, WorkloadKind, Zone};
 use crate::world::nodes::SystemTaint;
 use crate::world::{Model, Node, NodeCondition, Phase, Pod, PodId};
 use std::collections::BTreeMap;
@@ -151,13 +151,21 @@ pub(super) fn daemon_classes(model: &Model, policy: PreferencePolicy) -> Vec<Pod
         .workloads
         .iter()
         .filter(|(_, w)| matches!(w.kind, WorkloadKind::DaemonSet(_)))
-        .filter_map(|(_, w)| class(&model.templates[w.template], &Requirements::new(), policy))
+        .filter_map(|(_, w)| {
+            let t = &model.templates[w.template];
+            class(&t.namespace, &t.object, &Requirements::new(), policy)
+        })
         .collect()
 }
 
-fn class(t: &Template, volumes: &Requirements, policy: PreferencePolicy) -> Option<PodClass> {
-    let (labels, spec) = (&t.object.metadata.labels, &t.object.spec);
-    PodClass::new(&t.namespace, labels, spec, volumes, policy).ok()
+fn class(
+    namespace: &str,
+    object: &PodTemplateSpec,
+    volumes: &Requirements,
+    policy: PreferencePolicy,
+) -> Option<PodClass> {
+    let (labels, spec) = (&object.metadata.labels, &object.spec);
+    PodClass::new(namespace, labels, spec, volumes, policy).ok()
 }
 
 /// Whether a pod would need a place if its node went.
@@ -179,7 +187,8 @@ impl Karpenter {
     /// Class of a pod; volumes that exist already tie it to their zone.
     pub(super) fn class_of(&mut self, pod: PodId, cx: &Cx<'_>) -> Option<usize> {
         let model = cx.model();
-        let template = cx.api().pods.get(pod)?.template;
+        let p = cx.api().pods.get(pod)?;
+        let (template, shape) = (p.template, p.shape);
         let row = &model.templates[template];
         let zone = if row.claims.iter().any(|c| c.zonal) {
             let volumes = cx.api().volumes_of(pod, model);
@@ -188,7 +197,7 @@ impl Karpenter {
         } else {
             None
         };
-        if let Some(&known) = self.class_of.get(&(template, zone)) {
+        if let Some(&known) = self.class_of.get(&(template, shape, zone)) {
             return known;
         }
         let mut volumes = Requirements::new();
@@ -196,12 +205,13 @@ impl Karpenter {
             volumes.add(ZONE, Requirement::of([model.zones[zone].clone()]));
         }
         let policy = Self::rules(cx).options.preference_policy;
-        let made = class(row, &volumes, policy).map(|class| {
+        let object = cx.api().object_of(p, model);
+        let made = class(&row.namespace, object, &volumes, policy).map(|class| {
             self.requests.push(self.catalog.resources(&class.requests));
             self.classes.push(class);
             self.classes.len() - 1
         });
-        self.class_of.insert((template, zone), made);
+        self.class_of.insert((template, shape, zone), made);
         made
     }
 

@@ -40,6 +40,7 @@ pub struct Collector {
     api: Integral,
     hpa_scalings: u64,
     balancers_refused: u64,
+    oom_kills: u64,
     throttled: u64,
     jobs: Jobs,
     warm: SimTime,
@@ -106,6 +107,7 @@ impl Collector {
             api,
             hpa_scalings: 0,
             balancers_refused: 0,
+            oom_kills: 0,
             throttled: 0,
             jobs: Jobs::default(),
             warm,
@@ -175,6 +177,7 @@ impl Collector {
         put("cpu_used_ratio", share(used * 1000.0 + idle, cpu));
         put("hpa_scalings", self.hpa_scalings as f64);
         put("load_balancers_refused", self.balancers_refused as f64);
+        put("oom_kills", self.oom_kills as f64);
         put("ec2_calls_throttled", self.throttled as f64);
         let total = bill.total();
         put("cost_usd", total.usd());
@@ -259,6 +262,7 @@ impl Collector {
             Change::LaunchRefused(..) => self.nodes.refused += u64::from(counts),
             Change::ApiAvailability(up) => self.api.set(now, f64::from(u8::from(up))),
             Change::WorkloadScaled(_, Some(_)) => self.hpa_scalings += u64::from(counts),
+            Change::PodOomKilled(_) => self.oom_kills += u64::from(counts),
             Change::LoadBalancerRefused(_) => self.balancers_refused += u64::from(counts),
             Change::ApiThrottled(_) => self.throttled += u64::from(counts),
             Change::JobFinished(job, ok) if counts => {
