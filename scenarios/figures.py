@@ -53,6 +53,19 @@ SHIPPED = {
         ("latency_seconds_p95", "latency, 95th percentile"), ("pods_created", "pods made"),
         ("nodes_max", "nodes, most"), ("cost_usd", "cost of the two hours"),
     ], "traffic"),
+    "flash-crowd": (["no-retries", "budget", "higher-limits", "overprovisioned", "scheduled", "forecast", "forecast-late", "forecast-low"], [
+        ("served_ratio", "requests served"), ("requests_lost", "requests lost"),
+        ("latency_seconds_p50", "latency, median"), ("latency_seconds_p99", "latency, 99th percentile"),
+        ("replicas_mean", "pods, mean"), ("replicas_max", "pods, most"), ("nodes_max", "nodes, most"),
+        ("cost_usd", "cost of the four hours"),
+    ], "traffic"),
+    "vpa-rightsizing": (["initial", "recreate", "in-place", "cpu-only", "cautious"], [
+        ("cpu_requested_ratio", "CPU requested of allocatable"), ("cpu_used_ratio", "CPU used of allocatable"),
+        ("memory_requested_ratio", "memory requested of allocatable"),
+        ("nodes_mean", "nodes, mean"), ("oom_kills", "containers killed at their limit"), ("pod_evictions", "pods evicted"),
+        ("served_ratio", "requests served"), ("latency_seconds_p99", "latency, 99th percentile"),
+        ("cost_usd_per_month", "cost a month"),
+    ], "capacity"),
     "prefix-fragmentation": (["secondary-addresses", "reservation", "fresh-subnets"], [
         ("ip_exhaustion_seconds", "time in which a subnet refused addresses"),
         ("pods_address_refused", "pods refused an address"), ("pod_address_wait_seconds_mean", "their wait, mean"),

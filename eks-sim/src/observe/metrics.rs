@@ -112,7 +112,13 @@ pub const METRICS: &[MetricDef] = &[
     ),
     metric!("pod_restarts", "restarts", Lower, &[], "container restarts"),
     metric!("oom_kills", "kills", Lower, &[], "containers killed at their memory limit"),
-    metric!("pod_evictions", "pods", Lower, &[], "pods evicted by drains and taints"),
+    metric!(
+        "pod_evictions",
+        "pods",
+        Lower,
+        &[],
+        "pods evicted by drains, taints, autoscalers and VPA"
+    ),
     metric!(
         "pod_preemptions",
         "pods",

@@ -285,6 +285,11 @@ fn variants(
         for entry in node.get("set").map_or(&[][..], Node::entries) {
             let exact = reporter.sources.slice(entry.key_span) == entry.key;
             let place = PathPlace { span: entry.key_span, exact };
+            if entry.key.split(['.', '[']).next() == Some("manifests") {
+                let message = "a variant's `set` cannot choose other manifests".to_owned();
+                let help = "write `manifests: […]` beside `set`".to_owned();
+                reporter.error(codes::CONTRADICTION, entry.key_span, message, help);
+            }
             set::set(spec_of(&mut changed), &entry.key, place, &entry.value, &mut reporter);
         }
         let pristine = changed.clone();
@@ -426,5 +431,8 @@ mod tests {
         let said = run(&body.replace("duration: 2h", "duraton: 2h"), &[]).unwrap_err();
         assert!(said[0].starts_with("s.yaml:6:"), "{said:?}");
         assert!(said[0].contains("`duration`"), "{said:?}");
+        let said = run(&body.replace("duration: 2h", "manifests: []"), &[]).unwrap_err();
+        assert!(said[0].contains("cannot choose other manifests"), "{said:?}");
+        assert!(said[0].contains("beside `set`"), "{said:?}");
     }
 }

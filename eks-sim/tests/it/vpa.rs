@@ -1,6 +1,7 @@
 //! VerticalPodAutoscaler through the whole engine.
 
 use crate::load::model;
+use crate::rig::text;
 use eks_sim::engine::{Observer, Sim, View};
 use eks_sim::policy::vpa::{Layout, margin};
 use eks_sim::units::SimTime;
@@ -346,4 +347,55 @@ fn requests_that_need_too_much_memory_kill_their_pods() {
     let (counts, sizes) = run("vpa-held", &app("Recreate", resources), &spec("360/s"));
     assert!(counts.killed >= 4, "{} killed", counts.killed);
     assert!(sizes.iter().all(|s| s.1 > 250 << 20), "{sizes:?}");
+}
+
+/// Cluster Autoscaler and Karpenter see the requests that pods have now: once they are smaller,
+/// fewer nodes do.
+#[test]
+fn smaller_requests_take_fewer_nodes() {
+    let resources = "{requests: {cpu: 1500m, memory: 250Mi}}";
+    let group = "  duration: 6h
+  cluster:
+    nodeGroups:
+    - {name: g, instanceTypes: [m5.large], minSize: 1, maxSize: 8, desiredSize: 4}
+    autoscaler: {clusterAutoscaler: {skipNodesWithSystemPods: false}}
+";
+    let pool = "  duration: 6h
+  cluster:
+    nodeGroups:
+    - {name: g, instanceTypes: [m5.large], minSize: 1, maxSize: 1, desiredSize: 1}
+    autoscaler: {karpenter: {}}
+";
+    let node_pool = "---
+apiVersion: karpenter.sh/v1
+kind: NodePool
+metadata: {name: default}
+spec:
+  template:
+    spec:
+      nodeClassRef: {group: karpenter.k8s.aws, kind: EC2NodeClass, name: default}
+      requirements: [{key: node.kubernetes.io/instance-type, operator: In, values: [m5.large]}]
+---
+apiVersion: karpenter.k8s.aws/v1
+kind: EC2NodeClass
+metadata: {name: default}
+spec:
+  amiSelectorTerms: [{alias: al2023@latest}]
+  role: nodes
+  subnetSelectorTerms: [{tags: {a: b}}]
+  securityGroupSelectorTerms: [{tags: {a: b}}]
+";
+    let load = LOAD.replace("  duration: 4h\n", "").replace("240/s", "20/s");
+    for (name, spec, more) in [("group", group, ""), ("pool", pool, node_pool)] {
+        let nodes = |mode: &str| {
+            let manifests = format!("{}{more}", app(mode, resources));
+            let mut sim = Sim::new(text(&format!("{spec}{load}"), &manifests).model(), 0);
+            let diagnosis = sim.run(&mut ());
+            assert!(diagnosis.is_none(), "{diagnosis:?}");
+            sim.world().api.live_nodes.len()
+        };
+        assert_eq!(nodes("Off"), if name == "group" { 4 } else { 5 }, "{name}");
+        assert!(nodes("Recreate") <= 2, "{name}");
+        assert!(nodes("InPlaceOrRecreate") <= 2, "{name}");
+    }
 }

@@ -279,6 +279,7 @@ impl Collector {
                 | Reason::NodeDisrupted
                 | Reason::TaintEviction
                 | Reason::SpotInterruption
+                | Reason::VpaEviction
                 | Reason::Drained => {
                     self.pods.evictions += 1;
                 }
