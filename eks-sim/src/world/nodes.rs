@@ -103,6 +103,8 @@ pub struct Node {
     pub max_pods: u32,
     /// Pods bound to it.
     pub pods: Vec<PodId>,
+    /// Grows whenever its pods, what is decided about them, its taints or its condition change.
+    pub version: u32,
 }
 
 impl Node {

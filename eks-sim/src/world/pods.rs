@@ -152,9 +152,13 @@ impl Api {
         pod
     }
 
-    /// Notes that something about a pod changed that its autoscalers look at.
+    /// Notes that something about a pod changed that autoscalers look at.
     pub fn touch(&mut self, pod: PodId) {
         if let Some(p) = self.pods.get(pod) {
+            if let Some(node) = p.node {
+                let version = &mut self.nodes[node].version;
+                *version = version.wrapping_add(1);
+            }
             self.touch_workload(self.sets[p.set].workload);
         }
     }
@@ -198,7 +202,9 @@ impl Api {
         p.node = Some(node);
         p.bound = now;
         p.nominated = None;
-        self.nodes[node].pods.push(pod);
+        let row = &mut self.nodes[node];
+        row.pods.push(pod);
+        row.version = row.version.wrapping_add(1);
         true
     }
 
@@ -269,6 +275,7 @@ impl Api {
             listed.remove(at);
         }
         if let Some(node) = node {
+            nodes[node].version = nodes[node].version.wrapping_add(1);
             let bound = &mut nodes[node].pods;
             if let Some(at) = bound.iter().position(|&x| x == pod) {
                 bound.remove(at);

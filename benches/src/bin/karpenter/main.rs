@@ -296,6 +296,8 @@ fn step(world: &mut World) -> bool {
         return true;
     }
     let nodes = world.existing();
+    let waiting: Vec<Vec<Pending<'static>>> =
+        world.nodes.iter().map(|n| pending(n.pods.iter().copied())).collect();
     let candidates: Vec<PassCandidate<'_>> = world
         .nodes
         .iter()
@@ -304,13 +306,13 @@ fn step(world: &mut World) -> bool {
             node: i,
             pool: 0,
             removed: Removed {
-                instance_type: world.catalog.types()[n.row].name.clone(),
+                instance_type: &world.catalog.types()[n.row].name,
                 capacity_type: CapacityType::OnDemand,
                 price: world.price(n.row),
             },
             reschedule_cost: 1.0 + n.pods.len() as f64,
             disruption_cost: n.pods.len() as f64,
-            pods: pending(n.pods.iter().copied()),
+            pods: &waiting[i],
         })
         .collect();
     let initialized = vec![true; nodes.len()];

@@ -169,6 +169,7 @@ impl ControlPlane {
             return;
         }
         row.condition = condition;
+        row.version = row.version.wrapping_add(1);
         row.condition_changed = now;
         if condition == NodeCondition::Ready {
             row.first_ready = row.first_ready.min(now);
@@ -216,6 +217,7 @@ impl ControlPlane {
         } else {
             row.taints.retain(|&t| t != taint);
         }
+        row.version = row.version.wrapping_add(1);
         cx.emit(Change::NodeTainted(node, taint, on));
     }
 
@@ -303,6 +305,7 @@ fn new_node(instance: Id<Instance>, cx: &Cx<'_>) -> Node {
         allocatable_memory: group_type.allocatable_memory,
         max_pods: group_type.max_pods,
         pods: Vec::new(),
+        version: 0,
     }
 }
 

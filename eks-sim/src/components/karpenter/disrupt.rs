@@ -2,30 +2,26 @@
 
 use super::command::{Command, Plan};
 use super::kept::Kept;
-use super::lifecycle::DO_NOT_DISRUPT;
-use super::state::{ClaimId, Ending, Snapshot, is_reschedulable};
+use super::state::{ClaimId, Ending};
 use super::{Event, Karpenter, wake};
 use crate::engine::Cx;
 use crate::policy::karpenter::budgets::{PoolNodes, Reason, allowed_disruptions};
 use crate::policy::karpenter::consolidation::{
-    Decision, Idleness, Removed, VALIDATION_DELAY, eviction_cost, is_empty, lifetime_left,
-    reschedule_cost,
+    Decision, Idleness, Removed, VALIDATION_DELAY, is_empty, lifetime_left,
 };
 use crate::policy::karpenter::disruption::{
     ConsolidationPolicy, NodeFacts, NotACandidate, candidate,
 };
-use crate::policy::karpenter::lifecycle::do_not_disrupt;
 use crate::policy::karpenter::offerings::CapacityType;
 use crate::policy::karpenter::pass::{
     Command as Found, PassCandidate, PassInput, attempt, emptiness, multi_node, single_node,
 };
 use crate::policy::karpenter::requirements::{CAPACITY_TYPE, Requirement};
-use crate::policy::karpenter::solve::{Input, Pending, Solver};
+use crate::policy::karpenter::solve::{Pending, Solver};
 use crate::policy::workloads::Budget;
 use crate::units::{Id, SimTime, Span};
+use crate::world::NodeCondition;
 use crate::world::model::BudgetModel;
-use crate::world::{NodeCondition, PodId};
-use std::collections::BTreeMap;
 
 /// How a decision is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,7 +84,6 @@ pub(super) struct Ready {
     row: usize,
     kind: CapacityType,
     price: f64,
-    pub(super) pods: Vec<PodId>,
     eviction_costs: f64,
     pub(super) reschedule_cost: f64,
     lifetime_left: f64,
@@ -251,7 +246,7 @@ impl Karpenter {
             single_node(input, candidates, &allowed, solver, &mut |i, why| refused.push((i, why)))
         });
         for (i, why) in refused {
-            self.keep_refused(ready[i].id, &ready[i].pods, why, cx);
+            self.keep_refused(ready[i].id, why, cx);
         }
         for r in ready {
             if allowed[self.claims[r.id].pool.index()] <= 0 {
@@ -264,27 +259,22 @@ impl Karpenter {
     fn empty(&self, ready: &[Ready], cx: &Cx<'_>) -> Option<Found> {
         let mut allowed = self.allowed(Reason::Empty, cx);
         let candidates: Vec<PassCandidate<'_>> =
-            ready.iter().map(|r| self.pass_candidate(r, 0, Vec::new())).collect();
+            ready.iter().map(|r| self.pass_candidate(r, 0)).collect();
         emptiness(&candidates, &mut allowed)
     }
 
-    fn pass_candidate<'p>(
-        &self,
-        r: &Ready,
-        node: usize,
-        pods: Vec<Pending<'p>>,
-    ) -> PassCandidate<'p> {
+    fn pass_candidate(&self, r: &Ready, node: usize) -> PassCandidate<'_> {
         PassCandidate {
             node,
             pool: self.claims[r.id].pool.index(),
             removed: Removed {
-                instance_type: self.catalog.types()[r.row].name.clone(),
+                instance_type: &self.catalog.types()[r.row].name,
                 capacity_type: r.kind,
                 price: r.price,
             },
             reschedule_cost: r.reschedule_cost,
             disruption_cost: r.eviction_costs * r.lifetime_left,
-            pods,
+            pods: &self.claims[r.id].facts.pending,
         }
     }
 
@@ -296,74 +286,54 @@ impl Karpenter {
         search: impl FnOnce(&PassInput<'_>, &[PassCandidate<'_>], &mut Solver<'_>) -> T,
     ) -> T {
         let pending: Vec<Pending<'static>> = self.waiting(cx).into_iter().map(|(_, p)| p).collect();
-        let mut pods: Vec<Vec<Pending<'static>>> = Vec::with_capacity(ready.len());
-        for r in ready {
-            let of = r.pods.iter().filter_map(|&p| self.pending_pod(p, cx)).collect();
-            pods.push(of);
-        }
-        let snapshot = self.snapshot(cx);
-        let positions = positions(&snapshot);
-        let candidates: Vec<PassCandidate<'_>> = ready
-            .iter()
-            .zip(pods)
-            .map(|(r, pods)| {
-                let node = positions.get(&r.id).copied().unwrap_or(usize::MAX);
-                self.pass_candidate(r, node, pods)
-            })
-            .collect();
-        let rules = Self::rules(cx);
-        let initialized: Vec<bool> = snapshot.nodes.iter().map(|n| n.initialized).collect();
-        let policies: Vec<ConsolidationPolicy> = self.pools.iter().map(|(_, p)| p.policy).collect();
+        self.update_picture(cx);
         let totals = self.totals(cx);
-        let input = Input {
-            catalog: &self.catalog,
-            pools: &snapshot.pools,
-            nodes: &snapshot.nodes,
-            classes: &self.classes,
-            daemons: &self.daemons,
-            min_values: rules.options.min_values_policy,
-        };
-        let pass = PassInput {
-            catalog: &self.catalog,
-            pending: &pending,
-            initialized: &initialized,
-            policies: &policies,
-            totals: &totals,
-            spot_to_spot: rules.options.feature_gates.spot_to_spot_consolidation,
-            order: rules.options.candidate_order,
-            unreached: &[],
-            max_simulations: MAX_SIMULATIONS,
-        };
-        search(&pass, &candidates, &mut Solver::new(&input))
+        let rules = Self::rules(cx);
+        self.with_solver(cx, |this, solver| {
+            let position = |r: &Ready| {
+                let node = this.claims[r.id].node;
+                this.picture.position(r.id, node).unwrap_or(usize::MAX)
+            };
+            let candidates: Vec<PassCandidate<'_>> =
+                ready.iter().map(|r| this.pass_candidate(r, position(r))).collect();
+            let nodes = this.picture.nodes();
+            let initialized: Vec<bool> = nodes.iter().map(|n| n.initialized).collect();
+            let policies: Vec<ConsolidationPolicy> =
+                this.pools.iter().map(|(_, p)| p.policy).collect();
+            let pass = PassInput {
+                catalog: &this.catalog,
+                pending: &pending,
+                initialized: &initialized,
+                policies: &policies,
+                totals: &totals,
+                spot_to_spot: rules.options.feature_gates.spot_to_spot_consolidation,
+                order: rules.options.candidate_order,
+                unreached: &[],
+                max_simulations: MAX_SIMULATIONS,
+            };
+            search(&pass, &candidates, solver)
+        })
     }
 
-    /// By NodePool: price and reschedule cost of all its nodes.
-    fn totals(&self, cx: &Cx<'_>) -> Vec<(f64, f64)> {
+    /// By NodePool: price and reschedule cost of all its nodes. Only Balanced NodePools ask.
+    fn totals(&mut self, cx: &Cx<'_>) -> Vec<(f64, f64)> {
+        if !self.pools.iter().any(|(_, p)| p.policy == ConsolidationPolicy::Balanced) {
+            return Vec::new();
+        }
         let mut totals = vec![(0.0, 0.0); self.pools.len()];
-        for &id in &self.live {
+        for at in 0..self.live.len() {
+            let id = self.live[at];
             let claim = &self.claims[id];
             let Some((_, _, price)) = claim.launched.filter(|_| !claim.is_leaving()) else {
                 continue;
             };
-            let (costs, _) = self.costs(id, cx);
-            let sum = &mut totals[claim.pool.index()];
-            *sum = (sum.0 + price, sum.1 + reschedule_cost(costs));
+            let pool = claim.pool.index();
+            self.renew_facts(id, cx);
+            let cost = self.claims[id].facts.reschedule_cost.max(1.0);
+            let sum = &mut totals[pool];
+            *sum = (sum.0 + price, sum.1 + cost);
         }
         totals
-    }
-
-    /// Eviction costs of a node's pods, and the pods.
-    pub(super) fn costs(&self, id: ClaimId, cx: &Cx<'_>) -> (Vec<f64>, Vec<PodId>) {
-        let Some(node) = self.claims[id].node else { return (Vec::new(), Vec::new()) };
-        let pods = cx.api().nodes[node].pods.iter().copied();
-        pods.filter_map(|pod| {
-            let p = cx.api().pods.get(pod).filter(|p| is_reschedulable(p, cx.model()))?;
-            let t = &cx.model().templates[p.template];
-            let deletion =
-                t.object.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost");
-            Some((eviction_cost(deletion.map(String::as_str), Some(t.priority)), pod))
-        })
-        .unzip()
     }
 
     fn idleness(&self, id: ClaimId) -> Idleness {
@@ -386,7 +356,8 @@ impl Karpenter {
         let closed: Vec<bool> =
             cx.model().budgets.iter().map(|(_, b)| budget_is_closed(b, cx)).collect();
         let mut ready = Vec::new();
-        for id in self.live.clone() {
+        for at in 0..self.live.len() {
+            let id = self.live[at];
             let claim = &self.claims[id];
             let Some((row, kind, price)) = claim.launched else { continue };
             let is_fixed = self.pools[claim.pool].replicas.is_some();
@@ -394,9 +365,9 @@ impl Karpenter {
             if is_fixed != fixed || (drifted && claim.drifted.is_none()) {
                 continue;
             }
-            let (costs, pods) = self.costs(id, cx);
-            let cost = reschedule_cost(costs.iter().copied());
-            let (facts, block) = self.facts(id, is_empty(cost), &pods, &closed, cx);
+            self.renew_facts(id, cx);
+            let cost = self.claims[id].facts.reschedule_cost.max(1.0);
+            let (facts, block) = self.facts(id, is_empty(cost), &closed, cx);
             match candidate(&facts, reason) {
                 Err(why) => {
                     if reason != Reason::Empty || facts.empty {
@@ -412,8 +383,7 @@ impl Karpenter {
                         row,
                         kind,
                         price,
-                        pods,
-                        eviction_costs: costs.iter().sum(),
+                        eviction_costs: claim.facts.eviction_costs,
                         reschedule_cost: cost,
                         lifetime_left: lifetime_left(age, claim.template.expire_after),
                     });
@@ -438,28 +408,12 @@ impl Karpenter {
         &self,
         id: ClaimId,
         empty: bool,
-        pods: &[PodId],
         closed: &[bool],
         cx: &Cx<'_>,
     ) -> (NodeFacts, Option<Kept>) {
         let claim = &self.claims[id];
         let pool = &self.pools[claim.pool];
-        let live = || pods.iter().filter_map(|&p| Some((p, cx.api().pods.get(p)?)));
-        let protected = live().find(|(_, p)| {
-            let mark =
-                cx.model().templates[p.template].object.metadata.annotations.get(DO_NOT_DISRUPT);
-            do_not_disrupt(mark.map(String::as_str), p.started, cx.now())
-        });
-        let blocked = live().find_map(|(pod, p)| {
-            let mut covering =
-                cx.model().budgets.iter().filter(|(_, b)| b.templates.contains(&p.template));
-            let (first, _) = covering.next()?;
-            // The eviction API refuses pods of more than one budget.
-            if covering.next().is_some() {
-                return Some(Kept::SeveralPdbs(pod));
-            }
-            closed[first.index()].then_some(Kept::Pdb(pod, first))
-        });
+        let (protected, blocked) = self.holders(id, closed, cx);
         let facts = NodeFacts {
             managed: true,
             initialized: claim.is_initialized(),
@@ -475,7 +429,7 @@ impl Karpenter {
             empty,
             policy: pool.policy,
         };
-        (facts, protected.map(|(p, _)| Kept::ProtectedPod(p)).or(blocked))
+        (facts, protected.or(blocked))
     }
 
     /// By NodePool: nodes that its budgets allow to go now.
@@ -517,10 +471,6 @@ fn plan(found: Found) -> Option<Plan> {
         pods: new.pods,
         requests: new.requests,
     })
-}
-
-fn positions(snapshot: &Snapshot) -> BTreeMap<ClaimId, usize> {
-    snapshot.claims.iter().enumerate().filter_map(|(i, c)| c.map(|c| (c, i))).collect()
 }
 
 /// Whether a budget allows no eviction now.

@@ -161,7 +161,7 @@ impl Karpenter {
             (solution, moved, blocked)
         });
         if let Some(pod) = blocked {
-            if let Some(&pod) = r.pods.get(pod) {
+            if let Some(&pod) = self.claims[r.id].facts.pods.get(pod) {
                 self.keep(r.id, Kept::DriftBlocked(pod), cx);
             }
             return None;
@@ -251,8 +251,9 @@ impl Karpenter {
         let mut order: Vec<(bool, f64, ClaimId)> = running
             .into_iter()
             .map(|c| {
-                let (costs, _) = self.costs(c, cx);
-                (self.claims[c].node.is_some(), costs.iter().sum(), c)
+                self.renew_facts(c, cx);
+                let claim = &self.claims[c];
+                (claim.node.is_some(), claim.facts.eviction_costs, c)
             })
             .collect();
         order.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));

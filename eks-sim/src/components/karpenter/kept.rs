@@ -129,14 +129,9 @@ impl Karpenter {
         }
     }
 
-    /// Notes why the search refused a node that had these pods.
-    pub(super) fn keep_refused(
-        &mut self,
-        id: ClaimId,
-        pods: &[PodId],
-        refusal: Refusal,
-        cx: &mut Cx<'_>,
-    ) {
+    /// Notes why the search refused a node.
+    pub(super) fn keep_refused(&mut self, id: ClaimId, refusal: Refusal, cx: &mut Cx<'_>) {
+        let pods = &self.claims[id].facts.pods;
         let why = match refusal.pod.and_then(|at| pods.get(at)) {
             Some(&pod) if refusal.why == NothingReason::PodsUnschedulable => Kept::NoPlace(pod),
             _ => Kept::Rule(refusal.why, refusal.price, refusal.cheapest),

@@ -163,6 +163,10 @@ impl Karpenter {
         let now = cx.now();
         self.unavailable.retain(|_, until| *until > now);
         let given = &Self::rules(cx).catalog;
+        if self.left_out.iter().eq(self.unavailable.keys()) {
+            return;
+        }
+        self.left_out = self.unavailable.keys().copied().collect();
         if self.unavailable.is_empty() {
             if !Arc::ptr_eq(given, &self.catalog) {
                 self.catalog = Arc::clone(given);

@@ -255,6 +255,7 @@ impl Karpenter {
         let claim = &mut self.claims[id];
         claim.gone = true;
         claim.evictions.clear();
+        claim.facts = super::facts::PodFacts::default();
         if let Some(node) = claim.node {
             self.by_node.remove(&node);
         }

@@ -15,9 +15,11 @@ mod command;
 mod disrupt;
 mod drift;
 pub mod explain;
+mod facts;
 mod kept;
 mod launch;
 mod lifecycle;
+mod picture;
 mod provision;
 mod repair;
 mod state;
@@ -113,6 +115,11 @@ pub struct Karpenter {
     /// Never iterated: DaemonSets' requests on nodes of a group's type.
     overheads: FxHashMap<(u32, u32), (Resources, usize)>,
     unavailable: BTreeMap<Pool, SimTime>,
+    /// Offerings that the catalogue leaves out.
+    left_out: Vec<Pool>,
+    /// What disruption reads of templates.
+    templates: Vec<facts::TemplateFacts>,
+    picture: picture::Picture,
     disruption: disrupt::Loop,
     /// What the last rounds found for pods that have no node yet.
     promised: BTreeMap<PodId, Promise>,
@@ -157,6 +164,9 @@ impl Karpenter {
             daemons: Vec::new(),
             overheads: FxHashMap::default(),
             unavailable: BTreeMap::new(),
+            left_out: Vec::new(),
+            templates: Vec::new(),
+            picture: picture::Picture::default(),
             disruption: disrupt::Loop::default(),
             promised: BTreeMap::new(),
             pools: IdVec::new(),
@@ -165,6 +175,7 @@ impl Karpenter {
         if let Some(karpenter) = &model.karpenter {
             this.serials = karpenter.pools.iter().map(|_| 0).collect();
             this.pools = karpenter.pools.clone();
+            this.templates = facts::template_facts(model);
             this.daemons = state::daemon_classes(model, options.preference_policy);
         }
         this
@@ -182,6 +193,7 @@ impl Karpenter {
 
     /// Handles one event.
     pub fn handle(&mut self, event: Event, cx: &mut Cx<'_>) {
+        self.picture.outdate();
         match event {
             Event::PodPending(p) => self.pod_pending(p, cx),
             Event::PodMoved(p) => self.pod_moved(p, cx),

@@ -5,7 +5,7 @@ use super::{Event, Karpenter, Promise, wake};
 use crate::engine::Cx;
 use crate::policy::karpenter::requirements::Requirements;
 use crate::policy::karpenter::solve::Resources;
-use crate::policy::karpenter::solve::{Input, Misfit, Pending, Placement, Solver};
+use crate::policy::karpenter::solve::{Misfit, Pending, Placement};
 use crate::units::{Id, SimTime, Span};
 use crate::world::karpenter::NodePoolModel;
 use crate::world::{Change, PodId};
@@ -106,23 +106,13 @@ impl Karpenter {
         if waiting.is_empty() {
             return;
         }
-        let snapshot = self.snapshot(cx);
+        self.update_picture(cx);
         let pods: Vec<Pending<'_>> = waiting.iter().map(|(_, p)| *p).collect();
-        let solution = {
-            let input = Input {
-                catalog: &self.catalog,
-                pools: &snapshot.pools,
-                nodes: &snapshot.nodes,
-                classes: &self.classes,
-                daemons: &self.daemons,
-                min_values: Self::rules(cx).options.min_values_policy,
-            };
-            Solver::new(&input).solve(&pods, &[])
-        };
+        let solution = self.with_solver(cx, |_, solver| solver.solve(&pods, &[]));
         let until = cx.now() + Self::rules(cx).options.nomination_window();
         for placement in &solution.placements {
             if let Placement::Existing(node) = placement
-                && let Some(claim) = snapshot.claims[*node]
+                && let Some(claim) = self.picture.claim_at(*node)
             {
                 self.claims[claim].nominated_until = until;
             }
@@ -138,7 +128,7 @@ impl Karpenter {
         for ((pod, _), placement) in waiting.iter().zip(&solution.placements) {
             let promise = match placement {
                 Placement::Existing(node) => {
-                    snapshot.claims[*node].map_or(Promise::Node, Promise::Claim)
+                    self.picture.claim_at(*node).map_or(Promise::Node, Promise::Claim)
                 }
                 Placement::New(claim) => Promise::Claim(made[*claim]),
                 Placement::Unschedulable(reasons) => Promise::Nowhere(self.misfits(reasons)),
@@ -218,6 +208,7 @@ impl Karpenter {
             unhealthy: None,
             notes: vec![("Created", text)],
             avoided: self.unavailable.keys().copied().collect(),
+            facts: super::facts::PodFacts::default(),
             template: model,
         });
         self.live.push(id);

@@ -122,6 +122,8 @@ pub struct Claim {
     pub notes: Vec<(&'static str, String)>,
     /// Offerings that were avoided when it was made.
     pub avoided: Vec<super::Pool>,
+    /// What the disruption loop knows of its pods.
+    pub(super) facts: super::facts::PodFacts,
 }
 
 impl Claim {
@@ -135,14 +137,6 @@ impl Claim {
     pub fn is_leaving(&self) -> bool {
         self.marked || self.deleting.is_some() || self.gone
     }
-}
-
-/// Input of a scheduling round, and what its nodes are.
-pub(super) struct Snapshot {
-    pub(super) nodes: Vec<ExistingNode>,
-    /// By node: its NodeClaim, if Karpenter made it.
-    pub(super) claims: Vec<Option<ClaimId>>,
-    pub(super) pools: Vec<Pool>,
 }
 
 /// DaemonSets' pods, which every new node gets.
@@ -243,33 +237,13 @@ impl Karpenter {
         self.overhead(row.group.raw(), row.type_index, row.group_type(cx.model())).1
     }
 
-    /// Nodes that stay, nodes on their way, and what the NodePools' limits leave.
-    pub(super) fn snapshot(&mut self, cx: &Cx<'_>) -> Snapshot {
-        let mut nodes = Vec::with_capacity(cx.api().live_nodes.len());
-        let mut claims = Vec::with_capacity(nodes.capacity());
-        for &node in &cx.api().live_nodes {
-            let claim = self.by_node.get(&node).copied();
-            if claim.is_some_and(|c| self.claims[c].is_leaving()) {
-                continue;
-            }
-            nodes.push(self.registered(node, claim, cx));
-            claims.push(claim);
-        }
-        for id in self.live.clone() {
-            let claim = &self.claims[id];
-            if claim.node.is_none()
-                && !claim.is_leaving()
-                && let (Some((row, _, _)), Some(instance)) = (claim.launched, claim.instance)
-            {
-                nodes.push(self.on_its_way(id, row, instance, cx));
-                claims.push(Some(id));
-            }
-        }
-        let pools = self.pools();
-        Snapshot { nodes, claims, pools }
-    }
-
-    fn registered(&mut self, node: Id<Node>, claim: Option<ClaimId>, cx: &Cx<'_>) -> ExistingNode {
+    /// A node that registered, as a round sees it.
+    pub(super) fn registered(
+        &mut self,
+        node: Id<Node>,
+        claim: Option<ClaimId>,
+        cx: &Cx<'_>,
+    ) -> ExistingNode {
         let model = cx.model();
         let row = &cx.api().nodes[node];
         let instance = &cx.cloud().instances[row.instance];
@@ -324,7 +298,7 @@ impl Karpenter {
     }
 
     /// A launched NodeClaim counts with its expected size.
-    fn on_its_way(
+    pub(super) fn on_its_way(
         &mut self,
         id: ClaimId,
         row: usize,
@@ -356,7 +330,7 @@ impl Karpenter {
     }
 
     /// NodePools with what their limits leave.
-    fn pools(&self) -> Vec<Pool> {
+    pub(super) fn pools(&self) -> Vec<Pool> {
         self.pools
             .iter()
             .map(|(id, pool)| {

@@ -61,9 +61,10 @@ pub fn lifetime_left(age: Span, expire_after: Option<Span>) -> f64 {
 /// Positions of candidates (price, reschedule cost), best first, ties in input order.
 #[must_use]
 pub fn candidate_order(candidates: &[(f64, f64)]) -> Vec<usize> {
-    let key = |i: usize| savings_per_disruption(candidates[i].0, candidates[i].1);
+    let key = |&(price, cost): &(f64, f64)| savings_per_disruption(price, cost);
+    let keys: Vec<f64> = candidates.iter().map(key).collect();
     let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by(|&a, &b| key(b).total_cmp(&key(a)));
+    order.sort_by(|&a, &b| keys[b].total_cmp(&keys[a]));
     order
 }
 
@@ -118,10 +119,10 @@ pub fn balanced_approves(score: f64, k: f64) -> bool {
 }
 
 /// A node that is to be removed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Removed {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Removed<'a> {
     /// Instance type.
-    pub instance_type: String,
+    pub instance_type: &'a str,
     /// Capacity type.
     pub capacity_type: CapacityType,
     /// Price of its offering; zero if unknown.
@@ -208,7 +209,11 @@ pub enum Simulated<'a> {
 
 /// Decides on the removal of `candidates` after its simulation.
 #[must_use]
-pub fn decide(candidates: &[Removed], simulated: &Simulated<'_>, spot_to_spot: bool) -> Decision {
+pub fn decide(
+    candidates: &[Removed<'_>],
+    simulated: &Simulated<'_>,
+    spot_to_spot: bool,
+) -> Decision {
     let replacement = match simulated {
         Simulated::Unschedulable => return Decision::Nothing(NothingReason::PodsUnschedulable),
         Simulated::NoNewNode => return Decision::Delete,
@@ -232,7 +237,7 @@ pub fn decide(candidates: &[Removed], simulated: &Simulated<'_>, spot_to_spot: b
 }
 
 fn spot_to_spot_decision(
-    candidates: &[Removed],
+    candidates: &[Removed<'_>],
     replacement: &Replacement<'_>,
     price: f64,
 ) -> Decision {
@@ -259,7 +264,7 @@ fn cheaper(replacement: &Replacement<'_>, filter: &OfferingFilter, price: f64) -
 }
 
 fn finish(
-    candidates: &[Removed],
+    candidates: &[Removed<'_>],
     replacement: &Replacement<'_>,
     mut kept: Vec<usize>,
     filter: OfferingFilter,
@@ -272,7 +277,7 @@ fn finish(
             .iter()
             .flat_map(|&i| {
                 let name = &replacement.types[i].name;
-                candidates.iter().filter(move |c| c.instance_type == *name).map(|c| c.price)
+                candidates.iter().filter(move |c| c.instance_type == name.as_str()).map(|c| c.price)
             })
             .min_by(f64::total_cmp);
         if let Some(limit) = limit {
@@ -340,7 +345,7 @@ mod tests {
     #[test]
     fn one_cheaper_spot_type_is_not_enough() {
         let removed = [Removed {
-            instance_type: "m5.xlarge".into(),
+            instance_type: "m5.xlarge",
             capacity_type: CapacityType::Spot,
             price: 0.06,
         }];

@@ -10,9 +10,9 @@ use super::consolidation::{
     candidate_order, decide, disruption_cost, interleave, is_empty, multi_node_search,
 };
 use super::disruption::{ConsolidationPolicy, homeless, simulated, within_budgets};
-use super::offerings::worst_launch_price;
+use super::offerings::{CapacityType, worst_launch_price};
 use super::options::CandidateOrder;
-use super::solve::{Catalog, NewClaim, Pending, Solution, Solver};
+use super::solve::{Brief, Catalog, NewClaim, Pending, Solution, Solver};
 
 /// Tolerance of the Balanced policy as shipped.
 pub const BALANCED_TOLERANCE: f64 = 2.0;
@@ -25,14 +25,14 @@ pub struct PassCandidate<'a> {
     /// Position of its NodePool.
     pub pool: usize,
     /// Type, capacity type and price.
-    pub removed: Removed,
+    pub removed: Removed<'a>,
     /// Cost of moving its pods.
     pub reschedule_cost: f64,
     /// Sum of the eviction costs of its pods times the share of its life that is left: what
     /// v1.13 and older sort by.
     pub disruption_cost: f64,
     /// Its reschedulable pods.
-    pub pods: Vec<Pending<'a>>,
+    pub pods: &'a [Pending<'a>],
 }
 
 /// What a pass reads besides candidates.
@@ -142,7 +142,13 @@ pub fn multi_node(
     let window: Vec<usize> = cut.into_iter().map(|i| order[i]).collect();
     let mut best = None;
     multi_node_search(window.len(), |count| {
-        let found = attempt(input, candidates, &window[..count], solver).ok();
+        let chosen = &window[..count];
+        let (pods, nodes) = moves(input, candidates, chosen);
+        let brief = solver.brief(&pods, &nodes, input.pending.len());
+        if refused_in_brief(input, candidates, chosen, brief).is_some() {
+            return false;
+        }
+        let found = attempt(input, candidates, chosen, solver).ok();
         let works = found.is_some();
         if works {
             best = found;
@@ -162,15 +168,63 @@ pub fn single_node(
 ) -> Option<Command> {
     let order = sorted(input, candidates);
     let pools: Vec<usize> = order.iter().map(|&i| candidates[i].pool).collect();
+    let waiting = input.pending.len();
+    let mut pods = input.pending.to_vec();
+    solver.remember(input.pending);
     interleave(&pools, input.unreached)
         .into_iter()
         .map(|i| order[i])
         .filter(|&i| allowed.get(candidates[i].pool).is_some_and(|&left| left > 0))
         .take(input.max_simulations)
         .find_map(|i| {
-            let tried = attempt(input, candidates, &[i], solver);
+            pods.truncate(waiting);
+            pods.extend(candidates[i].pods);
+            let brief = solver.brief_alone(&pods, candidates[i].node, waiting);
+            let tried = match refused_in_brief(input, candidates, &[i], brief) {
+                Some(refusal) => Err(refusal),
+                None => attempt(input, candidates, &[i], solver),
+            };
             tried.map_err(|why| refused(i, why)).ok()
         })
+}
+
+/// Pods of a round without the nodes of `chosen`, those that wait first, and these nodes.
+fn moves<'a>(
+    input: &PassInput<'a>,
+    candidates: &[PassCandidate<'a>],
+    chosen: &[usize],
+) -> (Vec<Pending<'a>>, Vec<usize>) {
+    let mut pods = input.pending.to_vec();
+    pods.extend(chosen.iter().flat_map(|&i| candidates[i].pods.iter().copied()));
+    (pods, chosen.iter().map(|&i| candidates[i].node).collect())
+}
+
+/// Why the removal of `chosen` is refused, as far as a round in brief tells: what [`attempt`]
+/// would say. None if it must be looked at closer.
+fn refused_in_brief(
+    input: &PassInput<'_>,
+    candidates: &[PassCandidate<'_>],
+    chosen: &[usize],
+    brief: Brief,
+) -> Option<Refusal> {
+    let removed = || chosen.iter().map(|&i| &candidates[i].removed);
+    let price: f64 = removed().map(|r| r.price).sum();
+    let refusal = |why, pod, cheapest| Some(Refusal { why, pod, price, cheapest });
+    let (cheapest, spot) = match brief {
+        Brief::NoNewNode => return None,
+        Brief::Homeless(pod) => {
+            return refusal(NothingReason::PodsUnschedulable, Some(pod), None);
+        }
+        Brief::Several => return refusal(NothingReason::SeveralReplacements, None, None),
+        Brief::One { unsure: true, .. } => return None,
+        Brief::One { cheapest, spot, .. } => (cheapest, spot),
+    };
+    if spot && removed().all(|r| r.capacity_type == CapacityType::Spot) {
+        let off = NothingReason::SpotToSpotDisabled;
+        return if input.spot_to_spot { None } else { refusal(off, None, cheapest) };
+    }
+    let cheaper = cheapest.is_some_and(|(_, least)| least < price);
+    if cheaper { None } else { refusal(NothingReason::NotCheaper, None, cheapest) }
 }
 
 /// Simulates the removal of `chosen` and decides.
@@ -184,14 +238,12 @@ pub fn attempt(
     solver: &mut Solver<'_>,
 ) -> Result<Command, Refusal> {
     let waiting = input.pending.len();
-    let mut pods = input.pending.to_vec();
-    pods.extend(chosen.iter().flat_map(|&i| candidates[i].pods.iter().copied()));
-    let nodes: Vec<usize> = chosen.iter().map(|&i| candidates[i].node).collect();
+    let (pods, nodes) = moves(input, candidates, chosen);
     let solution = solver.solve(&pods, &nodes);
     let moved: Vec<usize> = (waiting..pods.len()).collect();
     let initialized = |node: usize| input.initialized.get(node).copied().unwrap_or(false);
     let result = simulated(&solution, &moved, initialized, input.catalog);
-    let removed: Vec<Removed> = chosen.iter().map(|&i| candidates[i].removed.clone()).collect();
+    let removed: Vec<Removed<'_>> = chosen.iter().map(|&i| candidates[i].removed).collect();
     let decision = decide(&removed, &result, input.spot_to_spot);
     let price: f64 = removed.iter().map(|r| r.price).sum();
     let refusal = |why| Refusal {

@@ -208,7 +208,7 @@ fn decision(input: &Value) -> Outcome {
     for candidate in list(input, "candidates")? {
         keys(candidate, &["node", "instanceType", "capacityType", "price"])?;
         candidates.push(Removed {
-            instance_type: text(candidate, "instanceType")?.to_owned(),
+            instance_type: text(candidate, "instanceType")?,
             capacity_type: capacity_kind(candidate, "capacityType")?,
             price: candidate["price"].as_f64().unwrap_or(0.0),
         });

@@ -1,5 +1,7 @@
 //! Interned requirement sets of NodeClaims with the instance types they leave.
 
+use super::super::disruption::offering_filter;
+use super::super::offerings::{OfferingFilter, cheapest_price, worst_launch_price};
 use super::super::options::MinValuesPolicy;
 use super::super::requirements::{CAPACITY_TYPE, Requirement, Requirements, ZONE, is_well_known};
 use super::catalog::{Catalog, Resources, TypeSet};
@@ -7,6 +9,7 @@ use super::constraints::{Constraints, PodClass, tolerates_all};
 use super::{Input, Misfit};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A requirement set of a NodePool's NodeClaims.
 #[derive(Clone, Debug)]
@@ -15,6 +18,19 @@ pub(super) struct Shape {
     pub(super) requirements: Requirements,
     /// Types that match and have an offering.
     pub(super) types: TypeSet,
+    /// Its types by price, once somebody asked.
+    pub(super) prices: Option<Arc<Prices>>,
+}
+
+/// Types of a shape by price, ties by name.
+#[derive(Clone, Debug)]
+pub(super) struct Prices {
+    /// What offerings must be like.
+    pub(super) filter: OfferingFilter,
+    /// By the price of the cheapest offering.
+    pub(super) order: Vec<usize>,
+    /// By the price that consolidation assumes, with that price; types without one are left out.
+    pub(super) launch: Vec<(f64, usize)>,
 }
 
 /// Overhead of DaemonSets on a group of a NodePool's types.
@@ -26,8 +42,7 @@ pub(super) struct Overhead {
 
 /// Shapes by number, with memory of what combining them gives.
 #[derive(Debug)]
-pub(super) struct Fleet<'a> {
-    input: &'a Input<'a>,
+pub(super) struct Fleet {
     shapes: Vec<Shape>,
     known: BTreeMap<(usize, Requirements), usize>,
     /// Never iterated: (shape, constraints) → shape.
@@ -35,10 +50,9 @@ pub(super) struct Fleet<'a> {
     overheads: Vec<Vec<Overhead>>,
 }
 
-impl<'a> Fleet<'a> {
-    pub(super) fn new(input: &'a Input<'a>) -> Self {
+impl Fleet {
+    pub(super) fn new(input: &Input<'_>) -> Self {
         let mut fleet = Self {
-            input,
             shapes: Vec::new(),
             known: BTreeMap::new(),
             combined: FxHashMap::default(),
@@ -52,13 +66,14 @@ impl<'a> Fleet<'a> {
             fleet.overheads.push(overheads(input, index, &types));
             let requirements = pool.requirements.clone();
             // Pools come first, so that the number of a pool is the number of its shape.
-            fleet.intern(Shape { pool: index, requirements, types });
+            fleet.intern(Shape { pool: index, requirements, types, prices: None });
         }
         fleet
     }
 
-    fn catalog(&self) -> &'a Catalog {
-        self.input.catalog
+    /// Number of shapes.
+    pub(super) fn len(&self) -> usize {
+        self.shapes.len()
     }
 
     pub(super) fn shape(&self, index: usize) -> &Shape {
@@ -78,6 +93,7 @@ impl<'a> Fleet<'a> {
     /// `shape` with the constraints numbered `id` added.
     pub(super) fn combine(
         &mut self,
+        input: &Input<'_>,
         shape: usize,
         id: usize,
         constraints: &Constraints,
@@ -85,14 +101,19 @@ impl<'a> Fleet<'a> {
         if let Some(known) = self.combined.get(&(shape, id)) {
             return *known;
         }
-        let result = self.combine_new(shape, constraints);
+        let result = self.combine_new(input, shape, constraints);
         self.combined.insert((shape, id), result);
         result
     }
 
-    fn combine_new(&mut self, shape: usize, constraints: &Constraints) -> Result<usize, Misfit> {
+    fn combine_new(
+        &mut self,
+        input: &Input<'_>,
+        shape: usize,
+        constraints: &Constraints,
+    ) -> Result<usize, Misfit> {
         let own = &self.shapes[shape];
-        if !tolerates_all(&constraints.tolerations, &self.input.pools[own.pool].taints) {
+        if !tolerates_all(&constraints.tolerations, &input.pools[own.pool].taints) {
             return Err(Misfit::Taints);
         }
         if !own.requirements.compatible(&constraints.requirements, is_well_known) {
@@ -100,12 +121,13 @@ impl<'a> Fleet<'a> {
         }
         let added: Vec<(String, Requirement)> =
             constraints.requirements.iter().map(|(k, r)| (k.clone(), r.clone())).collect();
-        self.narrow(shape, &added).ok_or(Misfit::NoOffering)
+        self.narrow(input.catalog, shape, &added).ok_or(Misfit::NoOffering)
     }
 
     /// `shape` with further requirements; none if no type is left.
     pub(super) fn narrow(
         &mut self,
+        catalog: &Catalog,
         shape: usize,
         added: &[(String, Requirement)],
     ) -> Option<usize> {
@@ -135,16 +157,22 @@ impl<'a> Fleet<'a> {
             .collect();
         let mut types = own.types.clone();
         if changed.iter().any(|key| *key == ZONE || *key == CAPACITY_TYPE) {
-            types.and(&self.catalog().offered(&requirements));
+            types.and(&catalog.offered(&requirements));
         }
-        self.catalog().retain_compatible(&requirements, &changed, &mut types);
-        let index = self.intern(Shape { pool, requirements, types });
+        catalog.retain_compatible(&requirements, &changed, &mut types);
+        let index = self.intern(Shape { pool, requirements, types, prices: None });
         Some(index).filter(|&i| !self.shapes[i].types.is_empty())
     }
 
     /// Types of `among` that hold `requests` beside the DaemonSets of the pool.
-    pub(super) fn fitting(&self, pool: usize, requests: &Resources, among: &TypeSet) -> TypeSet {
-        let mut out = TypeSet::none(self.catalog().types().len());
+    pub(super) fn fitting(
+        &self,
+        catalog: &Catalog,
+        pool: usize,
+        requests: &Resources,
+        among: &TypeSet,
+    ) -> TypeSet {
+        let mut out = TypeSet::none(catalog.types().len());
         for overhead in &self.overheads[pool] {
             let mut types = among.clone();
             types.and(&overhead.types);
@@ -153,23 +181,48 @@ impl<'a> Fleet<'a> {
                 .zip(&overhead.requests)
                 .map(|(a, b)| a.saturating_add(*b))
                 .collect();
-            self.catalog().retain_fitting(&total, &mut types);
+            catalog.retain_fitting(&total, &mut types);
             out.or(&types);
         }
         out
     }
 
+    /// Types of a shape by price.
+    pub(super) fn prices(&mut self, catalog: &Catalog, shape: usize) -> Arc<Prices> {
+        let own = &mut self.shapes[shape];
+        let (requirements, types) = (&own.requirements, &own.types);
+        let made = own.prices.get_or_insert_with(|| {
+            let filter = offering_filter(requirements, catalog.zones());
+            let mut order: Vec<(f64, usize)> = types
+                .iter()
+                .map(|row| {
+                    let price = cheapest_price(catalog.priced(row), &filter);
+                    (price.unwrap_or(f64::INFINITY), row)
+                })
+                .collect();
+            let name = |row: usize| &catalog.types()[row].name;
+            order.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| name(a.1).cmp(name(b.1))));
+            let order: Vec<usize> = order.into_iter().map(|(_, row)| row).collect();
+            let launched =
+                |&row: &usize| Some((worst_launch_price(catalog.priced(row), &filter)?, row));
+            let mut launch: Vec<(f64, usize)> = order.iter().filter_map(launched).collect();
+            launch.sort_by(|a, b| a.0.total_cmp(&b.0));
+            Arc::new(Prices { filter, order, launch })
+        });
+        Arc::clone(made)
+    }
+
     /// Whether `types` keep the distinct values that `minValues` wants.
-    pub(super) fn min_values_hold(&self, shape: usize, types: &TypeSet) -> bool {
+    pub(super) fn min_values_hold(&self, input: &Input<'_>, shape: usize, types: &TypeSet) -> bool {
         let requirements = &self.shapes[shape].requirements;
-        if self.input.min_values == MinValuesPolicy::BestEffort || !requirements.has_min_values() {
+        if input.min_values == MinValuesPolicy::BestEffort || !requirements.has_min_values() {
             return true;
         }
         requirements.iter().all(|(key, requirement)| {
             let Some(needed) = requirement.min_values else { return true };
             let mut values: BTreeSet<&String> = BTreeSet::new();
             for index in types.iter() {
-                let own = self.catalog().types()[index].requirements.stated(key);
+                let own = input.catalog.types()[index].requirements.stated(key);
                 let listed = own.and_then(Requirement::listed).into_iter().flatten();
                 values.extend(listed.filter(|value| requirement.has(value)));
             }

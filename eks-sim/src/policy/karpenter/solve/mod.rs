@@ -16,6 +16,7 @@ pub mod topology;
 
 pub use catalog::{Catalog, InstanceType, Resources, TypeSet};
 pub use constraints::{Constraints, PodClass};
+pub use round::Brief;
 
 use super::options::MinValuesPolicy;
 use super::requirements::Requirements;
@@ -182,22 +183,77 @@ pub fn solve(input: &Input<'_>, pods: &[Pending<'_>]) -> Solution {
     Solver::new(input).solve(pods, &[])
 }
 
-/// A cluster prepared for many rounds from the same state, as consolidation runs them.
+/// A cluster prepared for many rounds, with what rounds learnt; follows its nodes.
 #[derive(Debug)]
-pub struct Solver<'a>(round::Round<'a>);
+pub struct Prepared(round::Round);
+
+impl Prepared {
+    /// Prepares `input`.
+    #[must_use]
+    pub fn new(input: &Input<'_>) -> Self {
+        Self(round::Round::new(input))
+    }
+    /// Reads nodes of the input anew, among them such as were not there before. Nothing but
+    /// nodes and limits may differ from the input it was prepared from.
+    pub fn renew(&mut self, input: &Input<'_>, changed: &[usize]) {
+        self.0.renew_nodes(input, changed);
+    }
+    /// Nodes that are gone: their positions in the input mean nothing, or new ones later.
+    pub fn forget(&mut self, gone: &[usize]) {
+        self.0.forget_nodes(gone);
+    }
+    /// Whether so much was learnt that it is better to start afresh.
+    #[must_use]
+    pub fn is_bloated(&self) -> bool {
+        self.0.is_bloated()
+    }
+}
+
+/// A cluster in one state, for many rounds, as consolidation runs them.
+#[derive(Debug)]
+pub struct Solver<'a> {
+    input: &'a Input<'a>,
+    round: round::Round,
+    memory: round::Memory,
+}
 
 impl<'a> Solver<'a> {
     /// Prepares `input`.
     #[must_use]
     pub fn new(input: &'a Input<'a>) -> Self {
-        Self(round::Round::new(input))
+        Self::resume(input, Prepared::new(input))
+    }
+    /// Goes on with what was prepared and follows `input`.
+    #[must_use]
+    pub fn resume(input: &'a Input<'a>, prepared: Prepared) -> Self {
+        let mut round = prepared.0;
+        round.renew_limits(input);
+        Self { input, round, memory: round::Memory::default() }
+    }
+    /// Gives back what was prepared.
+    #[must_use]
+    pub fn finish(self) -> Prepared {
+        Prepared(self.round)
     }
     /// Runs a round over `pods` without the nodes `removed` (positions in the input) and goes
     /// back to the state before.
     pub fn solve(&mut self, pods: &[Pending<'_>], removed: &[usize]) -> Solution {
-        self.0.remove(removed);
-        let solution = self.0.run(pods);
-        self.0.reset();
+        self.round.remove(self.input, removed);
+        let solution = self.round.run(self.input, pods);
+        self.round.reset(self.input);
         solution
+    }
+    /// What such a round comes to, no further than to the second NodeClaim; the first `waiting`
+    /// pods waited already.
+    pub fn brief(&mut self, pods: &[Pending<'_>], removed: &[usize], waiting: usize) -> Brief {
+        self.round.brief(self.input, pods, removed, waiting, 1)
+    }
+    /// Begins a row of [`Self::brief_alone`] beside these pods that wait.
+    pub fn remember(&mut self, waiting: &[Pending<'_>]) {
+        self.memory = self.round.memory(waiting);
+    }
+    /// What a round without one node comes to; `pods` begins with those that wait.
+    pub fn brief_alone(&mut self, pods: &[Pending<'_>], removed: usize, waiting: usize) -> Brief {
+        self.round.brief_alone(self.input, &mut self.memory, pods, removed, waiting)
     }
 }

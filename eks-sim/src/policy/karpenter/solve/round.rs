@@ -1,23 +1,32 @@
 //! The loop of a scheduling round.
 
+mod brief;
+mod nodes;
 mod undo;
 
 use super::super::batcher::{QueueKey, queue_order};
-use super::super::offerings::Offering;
-use super::super::requirements::{CAPACITY_TYPE, HOSTNAME, Requirements, ZONE};
+use super::super::requirements::ZONE;
 use super::catalog::{CPU, MEMORY, Resources, TypeSet};
-use super::constraints::{Constraints, HostPort, ports_conflict, tolerates_all};
+use super::constraints::{Constraints, HostPort, ports_conflict};
 use super::fleet::Fleet;
 use super::topology::{Narrowed, Topology};
 use super::{Input, MAX_INSTANCE_TYPES, Misfit, NewClaim, Pending, Placement, Solution};
 use core::cmp::Reverse;
-use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use nodes::{Nodes, Places};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+
+pub use brief::Brief;
+pub(super) use brief::Memory;
+
+/// Requirement sets that are kept from round to round.
+const MAX_SHAPES: usize = 10_000;
 
 /// Pods that are tried alike.
 #[derive(Debug)]
 struct Kind {
     class: usize,
+    /// Place in the order of requests, largest first; equal requests share it.
+    rank: usize,
     /// Requests; none if some resource exists nowhere.
     requests: Option<Resources>,
     levels: Vec<Level>,
@@ -32,6 +41,10 @@ struct Level {
     own: Vec<usize>,
     /// Placement depends on counts, so that a refusal may pass.
     counts: bool,
+    /// Existing nodes that did not refuse for good before the round.
+    places: Places,
+    /// Something was learnt in this round.
+    used: bool,
     /// Existing nodes before this position refused for good.
     next_node: usize,
     /// NodeClaims not yet known to refuse, by pods.
@@ -51,17 +64,6 @@ struct Claim {
     pods: usize,
 }
 
-#[derive(Debug)]
-struct Node {
-    available: Resources,
-    ports: Vec<HostPort>,
-    requirements: Requirements,
-    /// Number of its labels (without host name) and taints.
-    look: usize,
-    /// Left out of this round.
-    removed: bool,
-}
-
 /// What a round changed, for going back.
 #[derive(Debug)]
 enum Change {
@@ -71,6 +73,8 @@ enum Change {
     OnClaim { class: usize, number: usize, shape: usize },
     /// A node was left out.
     Removed(usize),
+    /// A level of a kind learnt where it does not fit.
+    Learnt { kind: usize, depth: usize },
 }
 
 /// A refusal.
@@ -80,19 +84,23 @@ struct Refusal {
     for_good: bool,
 }
 
+/// Where a pod was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Node(usize),
+    Claim(usize),
+}
+
+/// The state of a round between rounds; the input it was made from comes with every call.
 #[derive(Debug)]
-pub(super) struct Round<'a> {
-    input: &'a Input<'a>,
-    fleet: Fleet<'a>,
+pub(super) struct Round {
+    fleet: Fleet,
     topology: Topology,
     kinds: Vec<Kind>,
     kind_of: Vec<usize>,
-    /// Distinct constraints, by number.
-    constraints: Vec<&'a Constraints>,
-    nodes: Vec<Node>,
-    node_order: Vec<usize>,
-    /// Never iterated: (look, constraints) → whether they go together.
-    looks: FxHashMap<(usize, usize), bool>,
+    /// Distinct constraints, by number: a class that has them, and at which level.
+    constraints: Vec<(usize, usize)>,
+    nodes: Nodes,
     claims: Vec<Claim>,
     pool_order: Vec<usize>,
     limits: Vec<Vec<Option<i64>>>,
@@ -100,62 +108,48 @@ pub(super) struct Round<'a> {
     changes: Vec<Change>,
 }
 
-impl<'a> Round<'a> {
-    pub(super) fn new(input: &'a Input<'a>) -> Self {
+impl Round {
+    pub(super) fn new(input: &Input<'_>) -> Self {
         let universe = |key: &str| universe(input, key);
         let mut round = Self {
-            input,
             fleet: Fleet::new(input),
             topology: Topology::new(input.classes, &universe),
             kinds: Vec::new(),
             kind_of: Vec::new(),
             constraints: Vec::new(),
-            nodes: Vec::new(),
-            node_order: (0..input.nodes.len()).collect(),
-            looks: FxHashMap::default(),
+            nodes: Nodes::default(),
             claims: Vec::new(),
             pool_order: (0..input.pools.len()).collect(),
             limits: input.pools.iter().map(|p| p.limits.clone()).collect(),
             nodes_left: input.pools.iter().map(|p| p.nodes_left).collect(),
             changes: Vec::new(),
         };
-        round.node_order.sort_by_key(|&i| (!input.nodes[i].initialized, &input.nodes[i].name));
         round.pool_order.sort_by(|&a, &b| {
             let (a, b) = (&input.pools[a], &input.pools[b]);
             b.weight.cmp(&a.weight).then_with(|| b.name.cmp(&a.name))
         });
-        round.index_nodes();
-        round.index_classes();
+        let all: Vec<usize> = (0..input.nodes.len()).collect();
+        round.renew_nodes(input, &all);
+        round.index_classes(input);
         round
     }
 
-    fn index_nodes(&mut self) {
-        let mut looks = BTreeMap::new();
-        for (index, node) in self.input.nodes.iter().enumerate() {
-            let mut labels = node.labels.clone();
-            labels.remove(HOSTNAME);
-            let next = looks.len();
-            let look = *looks.entry((labels, &node.taints)).or_insert(next);
-            let requirements = Requirements::from_labels(&node.labels);
-            for &(class, count) in &node.pods {
-                let count = i32::try_from(count).unwrap_or(i32::MAX);
-                self.topology.record(class, index, &requirements, count);
-            }
-            let (available, ports) = (node.available.clone(), node.ports.clone());
-            self.nodes.push(Node { available, ports, requirements, look, removed: false });
-        }
+    /// Whether more requirement sets were met than are worth keeping.
+    pub(super) fn is_bloated(&self) -> bool {
+        self.fleet.len() > MAX_SHAPES
     }
 
-    fn index_classes(&mut self) {
-        let pools = self.input.pools.len();
-        for (class, spec) in self.input.classes.iter().enumerate() {
+    fn index_classes(&mut self, input: &Input<'_>) {
+        let pools = input.pools.len();
+        for (class, spec) in input.classes.iter().enumerate() {
             let counts = spec.has_topology() || self.topology.concerns(class);
-            let requests = self.input.catalog.resources(&spec.requests);
+            let requests = input.catalog.resources(&spec.requests);
             let levels: Vec<Level> = spec
                 .levels
                 .iter()
-                .map(|level| Level {
-                    id: self.number(level),
+                .enumerate()
+                .map(|(depth, level)| Level {
+                    id: self.number(input, class, depth),
                     own: self.topology.groups_of(&level.topology),
                     counts,
                     refused: vec![None; pools],
@@ -163,7 +157,7 @@ impl<'a> Round<'a> {
                 })
                 .collect();
             let alike = |kind: &Kind| {
-                let other = &self.input.classes[kind.class];
+                let other = &input.classes[kind.class];
                 kind.requests == requests
                     && other.host_ports == spec.host_ports
                     && kind.levels.iter().map(|l| l.id).eq(levels.iter().map(|l| l.id))
@@ -172,61 +166,97 @@ impl<'a> Round<'a> {
             let known = if counts { None } else { self.kinds.iter().position(alike) };
             self.kind_of.push(known.unwrap_or(self.kinds.len()));
             if known.is_none() {
-                self.kinds.push(Kind { class, requests, levels });
+                self.kinds.push(Kind { class, rank: 0, requests, levels });
             }
+        }
+        self.rank_kinds();
+    }
+
+    /// Numbers the kinds by CPU and memory, as the queue sorts them.
+    fn rank_kinds(&mut self) {
+        let size = |kind: &Kind| {
+            let amount = |column: usize| kind.requests.as_ref().map_or(0, |r| r[column]);
+            (Reverse(amount(CPU)), Reverse(amount(MEMORY)))
+        };
+        let sizes: BTreeSet<_> = self.kinds.iter().map(size).collect();
+        let sizes: Vec<_> = sizes.into_iter().collect();
+        for kind in &mut self.kinds {
+            kind.rank = sizes.partition_point(|known| *known < size(kind));
         }
     }
 
-    fn number(&mut self, constraints: &'a Constraints) -> usize {
-        let same = |known: &&Constraints| {
+    fn number(&mut self, input: &Input<'_>, class: usize, depth: usize) -> usize {
+        let constraints = &input.classes[class].levels[depth];
+        let same = |&(class, depth): &(usize, usize)| {
+            let known = &input.classes[class].levels[depth];
             known.requirements == constraints.requirements
                 && known.tolerations == constraints.tolerations
         };
         self.constraints.iter().position(same).unwrap_or_else(|| {
-            self.constraints.push(constraints);
+            self.constraints.push((class, depth));
             self.constraints.len() - 1
         })
     }
 
-    pub(super) fn run(&mut self, pods: &[Pending<'_>]) -> Solution {
-        let keys: Vec<QueueKey<'_>> = pods
+    fn constraints<'i>(&self, input: &Input<'i>, id: usize) -> &'i Constraints {
+        let (class, depth) = self.constraints[id];
+        &input.classes[class].levels[depth]
+    }
+
+    /// Pods in the order of the queue.
+    fn queue(&self, pods: &[Pending<'_>]) -> VecDeque<usize> {
+        let keys: Vec<(usize, QueueKey<'_>)> = pods
             .iter()
             .map(|pod| {
-                let requests = self.kinds[self.kind_of[pod.class]].requests.as_ref();
-                let amount = |column: usize| requests.map_or(0, |r| r[column]);
-                QueueKey {
-                    cpu: amount(CPU),
-                    memory: amount(MEMORY),
-                    created: pod.created,
-                    uid: pod.uid,
-                }
+                let rank = self.kinds[self.kind_of[pod.class]].rank;
+                (rank, QueueKey { cpu: 0, memory: 0, created: pod.created, uid: pod.uid })
             })
             .collect();
         let mut order: Vec<usize> = (0..pods.len()).collect();
-        order.sort_by(|&a, &b| queue_order(&keys[a], &keys[b]));
-        let mut queue: VecDeque<usize> = order.into();
+        order.sort_by(|&a, &b| {
+            let (a, b) = (&keys[a], &keys[b]);
+            a.0.cmp(&b.0).then_with(|| queue_order(&a.1, &b.1))
+        });
+        order.into()
+    }
+
+    pub(super) fn run(&mut self, input: &Input<'_>, pods: &[Pending<'_>]) -> Solution {
+        let placements = self
+            .place_all(input, pods, usize::MAX)
+            .into_iter()
+            .zip(pods)
+            .map(|(placed, pod)| match placed {
+                Some(Place::Node(node)) => Placement::Existing(node),
+                Some(Place::Claim(claim)) => Placement::New(claim),
+                None => Placement::Unschedulable(self.reasons(pod.class)),
+            })
+            .collect();
+        Solution { placements, claims: self.finish(input) }
+    }
+
+    /// Places pods until a pass makes no progress or there are more than `most` NodeClaims.
+    fn place_all(
+        &mut self,
+        input: &Input<'_>,
+        pods: &[Pending<'_>],
+        most: usize,
+    ) -> Vec<Option<Place>> {
+        let mut queue = self.queue(pods);
         let mut length_when_put_back = vec![0; pods.len()];
-        let mut placements: Vec<Option<Placement>> = vec![None; pods.len()];
+        let mut placements: Vec<Option<Place>> = vec![None; pods.len()];
         while let Some(&pod) = queue.front() {
             // A whole pass without progress ends the round.
-            if length_when_put_back[pod] == queue.len() {
+            if length_when_put_back[pod] == queue.len() || self.claims.len() > most {
                 break;
             }
             queue.pop_front();
-            placements[pod] = self.place(pods[pod].class);
+            placements[pod] = self.place(input, pods[pod].class);
             if placements[pod].is_none() {
                 queue.push_back(pod);
                 length_when_put_back[pod] = queue.len();
             }
         }
-        let placements = placements
-            .into_iter()
-            .zip(pods)
-            .map(|(placed, pod)| {
-                placed.unwrap_or_else(|| Placement::Unschedulable(self.reasons(pod.class)))
-            })
-            .collect();
-        Solution { placements, claims: self.finish() }
+        placements
     }
 
     fn reasons(&self, class: usize) -> Vec<(usize, Misfit)> {
@@ -238,15 +268,19 @@ impl<'a> Round<'a> {
     }
 
     /// Places one pod; the first level of relaxation and the first place that take it win.
-    fn place(&mut self, class: usize) -> Option<Placement> {
+    fn place(&mut self, input: &Input<'_>, class: usize) -> Option<Place> {
         let index = self.kind_of[class];
         self.kinds[index].requests.as_ref()?;
         for depth in 0..self.kinds[index].levels.len() {
             // The level is taken out so that the round can be changed while it is read.
             let mut level = core::mem::take(&mut self.kinds[index].levels[depth]);
-            let placed = self.place_on_node(index, class, &mut level).or_else(|| {
-                self.place_on_claim(index, class, &mut level)
-                    .or_else(|| self.place_on_new(index, class, &mut level))
+            if !level.used {
+                level.used = true;
+                self.changes.push(Change::Learnt { kind: index, depth });
+            }
+            let placed = self.place_on_node(input, index, class, &mut level).or_else(|| {
+                self.place_on_claim(input, index, class, &mut level)
+                    .or_else(|| self.place_on_new(input, index, class, &mut level))
             });
             self.kinds[index].levels[depth] = level;
             if placed.is_some() {
@@ -256,78 +290,14 @@ impl<'a> Round<'a> {
         None
     }
 
-    fn place_on_node(&mut self, kind: usize, class: usize, level: &mut Level) -> Option<Placement> {
-        let mut all_refused_for_good = true;
-        for position in level.next_node..self.node_order.len() {
-            let node = self.node_order[position];
-            match self.try_node(kind, class, level, node) {
-                Ok(()) => return Some(Placement::Existing(node)),
-                Err(refusal) => {
-                    all_refused_for_good &= refusal.for_good;
-                    if all_refused_for_good {
-                        level.next_node = position + 1;
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    fn try_node(
-        &mut self,
-        kind: usize,
-        class: usize,
-        level: &Level,
-        index: usize,
-    ) -> Result<(), Refusal> {
-        let for_good = |why| Refusal { why, for_good: true };
-        let node = &self.nodes[index];
-        if node.removed {
-            return Err(for_good(Misfit::Requirements));
-        }
-        let constraints = self.constraints[level.id];
-        let taints = &self.input.nodes[index].taints;
-        let fits = *self.looks.entry((node.look, level.id)).or_insert_with(|| {
-            tolerates_all(&constraints.tolerations, taints)
-                && node.requirements.compatible(&constraints.requirements, |key| key == HOSTNAME)
-        });
-        let here = constraints.requirements.stated(HOSTNAME);
-        let name = &self.input.nodes[index].name;
-        if !fits || here.is_some_and(|hosts| !hosts.has(name)) {
-            return Err(for_good(Misfit::Requirements));
-        }
-        let Some(requests) = &self.kinds[kind].requests else {
-            return Err(for_good(Misfit::Resources));
-        };
-        if requests.iter().zip(&node.available).any(|(want, have)| *want > 0 && want > have) {
-            return Err(for_good(Misfit::Resources));
-        }
-        let ports = &self.input.classes[class].host_ports;
-        if clash(ports, &node.ports) {
-            return Err(for_good(Misfit::HostPorts));
-        }
-        if level.counts {
-            let pod = &constraints.requirements;
-            let narrowed = self.topology.narrow(class, &level.own, pod, index, &node.requirements);
-            if let Narrowed::No { for_good } = narrowed {
-                return Err(Refusal { why: Misfit::Topology, for_good });
-            }
-        }
-        let node = &mut self.nodes[index];
-        node.available.iter_mut().zip(requests).for_each(|(have, want)| *have -= want);
-        node.ports.extend(ports.iter().cloned());
-        self.topology.record(class, index, &node.requirements, 1);
-        self.changes.push(Change::OnNode { class, node: index });
-        Ok(())
-    }
-
     /// NodeClaims of this round, fewest pods first, without those that refused for good.
     fn place_on_claim(
         &mut self,
+        input: &Input<'_>,
         kind: usize,
         class: usize,
         level: &mut Level,
-    ) -> Option<Placement> {
+    ) -> Option<Place> {
         for index in level.seen..self.claims.len() {
             level.heap.push(Reverse((self.claims[index].pods, index)));
         }
@@ -339,10 +309,10 @@ impl<'a> Round<'a> {
                 level.heap.push(Reverse((self.claims[index].pods, index)));
                 continue;
             }
-            match self.try_claim(kind, class, level, index) {
+            match self.try_claim(input, kind, class, level, index) {
                 Ok(()) => {
                     level.heap.push(Reverse((self.claims[index].pods, index)));
-                    placed = Some(Placement::New(index));
+                    placed = Some(Place::Claim(index));
                     break;
                 }
                 Err(refusal) if refusal.for_good => {}
@@ -355,26 +325,27 @@ impl<'a> Round<'a> {
 
     fn try_claim(
         &mut self,
+        input: &Input<'_>,
         kind: usize,
         class: usize,
         level: &Level,
         index: usize,
     ) -> Result<(), Refusal> {
         let claim = &self.claims[index];
-        let number = self.nodes.len() + index;
+        let number = self.nodes.list.len() + index;
         let (shape, requests) = (claim.shape, claim.requests.clone());
-        if clash(&self.input.classes[class].host_ports, &claim.ports) {
+        if clash(&input.classes[class].host_ports, &claim.ports) {
             return Err(Refusal { why: Misfit::HostPorts, for_good: true });
         }
         let types = claim.types.clone();
         let (shape, requests, types) =
-            self.grow(kind, class, level, number, (shape, requests, types))?;
+            self.grow(input, kind, class, level, number, (shape, requests, types))?;
         let claim = &mut self.claims[index];
         claim.pods += 1;
         claim.shape = shape;
         claim.requests = requests;
         claim.types = types;
-        claim.ports.extend(self.input.classes[class].host_ports.iter().cloned());
+        claim.ports.extend(input.classes[class].host_ports.iter().cloned());
         self.topology.record(class, number, &self.fleet.shape(shape).requirements, 1);
         self.changes.push(Change::OnClaim { class, number, shape });
         Ok(())
@@ -384,15 +355,16 @@ impl<'a> Round<'a> {
     /// last: what fails without it fails for good.
     fn grow(
         &mut self,
+        input: &Input<'_>,
         kind: usize,
         class: usize,
         level: &Level,
         number: usize,
         (shape, mut requests, mut types): (usize, Resources, TypeSet),
     ) -> Result<(usize, Resources, TypeSet), Refusal> {
-        let constraints = self.constraints[level.id];
+        let constraints = self.constraints(input, level.id);
         let for_good = |why| Refusal { why, for_good: true };
-        let shape = self.fleet.combine(shape, level.id, constraints).map_err(for_good)?;
+        let shape = self.fleet.combine(input, shape, level.id, constraints).map_err(for_good)?;
         let Some(more) = &self.kinds[kind].requests else {
             return Err(for_good(Misfit::Resources));
         };
@@ -402,23 +374,24 @@ impl<'a> Round<'a> {
         if types.is_empty() {
             return Err(for_good(Misfit::NoOffering));
         }
-        let types = self.fleet.fitting(found.pool, &requests, &types);
+        let types = self.fleet.fitting(input.catalog, found.pool, &requests, &types);
         if types.is_empty() {
             return Err(for_good(Misfit::Resources));
         }
-        if !self.fleet.min_values_hold(shape, &types) {
+        if !self.fleet.min_values_hold(input, shape, &types) {
             return Err(for_good(Misfit::MinValues));
         }
         if !level.counts {
             return Ok((shape, requests, types));
         }
-        let (shape, types) = self.narrow(class, level, number, shape, types)?;
+        let (shape, types) = self.narrow(input, class, level, number, shape, types)?;
         Ok((shape, requests, types))
     }
 
     /// The topology rules' part of [`Self::grow`].
     fn narrow(
         &mut self,
+        input: &Input<'_>,
         class: usize,
         level: &Level,
         number: usize,
@@ -427,19 +400,20 @@ impl<'a> Round<'a> {
     ) -> Result<(usize, TypeSet), Refusal> {
         let for_now = |why| Refusal { why, for_good: false };
         let here = &self.fleet.shape(shape).requirements;
-        let pod = &self.constraints[level.id].requirements;
+        let pod = &self.constraints(input, level.id).requirements;
         let added = match self.topology.narrow(class, &level.own, pod, number, here) {
             Narrowed::No { for_good } => return Err(Refusal { why: Misfit::Topology, for_good }),
             Narrowed::Yes(added) if added.is_empty() => return Ok((shape, types)),
             Narrowed::Yes(added) => added,
         };
-        let narrowed = self.fleet.narrow(shape, &added).ok_or(for_now(Misfit::NoOffering))?;
+        let narrowed =
+            self.fleet.narrow(input.catalog, shape, &added).ok_or(for_now(Misfit::NoOffering))?;
         if narrowed != shape {
             types.and(&self.fleet.shape(narrowed).types);
             if types.is_empty() {
                 return Err(for_now(Misfit::NoOffering));
             }
-            if !self.fleet.min_values_hold(narrowed, &types) {
+            if !self.fleet.min_values_hold(input, narrowed, &types) {
                 return Err(for_now(Misfit::MinValues));
             }
         }
@@ -447,14 +421,20 @@ impl<'a> Round<'a> {
     }
 
     /// A new NodeClaim of the first pool that can hold the pod.
-    fn place_on_new(&mut self, kind: usize, class: usize, level: &mut Level) -> Option<Placement> {
+    fn place_on_new(
+        &mut self,
+        input: &Input<'_>,
+        kind: usize,
+        class: usize,
+        level: &mut Level,
+    ) -> Option<Place> {
         for position in 0..self.pool_order.len() {
             let pool = self.pool_order[position];
             if !level.counts && level.refused[pool].is_some() {
                 continue;
             }
-            match self.open(kind, class, level, pool) {
-                Ok(index) => return Some(Placement::New(index)),
+            match self.open(input, kind, class, level, pool) {
+                Ok(index) => return Some(Place::Claim(index)),
                 Err(refusal) => level.refused[pool] = Some(refusal.why),
             }
         }
@@ -463,6 +443,7 @@ impl<'a> Round<'a> {
 
     fn open(
         &mut self,
+        input: &Input<'_>,
         kind: usize,
         class: usize,
         level: &Level,
@@ -472,23 +453,23 @@ impl<'a> Round<'a> {
         if self.nodes_left[pool].is_some_and(|left| left < 1) {
             return Err(limited);
         }
-        let mut types = self.input.pools[pool].types.clone();
+        let mut types = input.pools[pool].types.clone();
         for (column, left) in self.limits[pool].iter().enumerate() {
             let Some(left) = left else { continue };
-            let mut within = TypeSet::none(self.input.catalog.types().len());
-            let capacity = |i: usize| self.input.catalog.capacity(i)[column];
+            let mut within = TypeSet::none(input.catalog.types().len());
+            let capacity = |i: usize| input.catalog.capacity(i)[column];
             types.iter().filter(|&i| capacity(i) <= *left).for_each(|i| within.insert(i));
             types = within;
         }
         if types.is_empty() {
             return Err(limited);
         }
-        let requests: Resources = core::iter::repeat_n(0, self.input.catalog.width()).collect();
+        let requests: Resources = core::iter::repeat_n(0, input.catalog.width()).collect();
         let start = (pool, requests, types);
-        let number = self.nodes.len() + self.claims.len();
-        let (shape, requests, types) = self.grow(kind, class, level, number, start)?;
+        let number = self.nodes.list.len() + self.claims.len();
+        let (shape, requests, types) = self.grow(input, kind, class, level, number, start)?;
         for (column, left) in self.limits[pool].iter_mut().enumerate() {
-            let largest = types.iter().map(|i| self.input.catalog.capacity(i)[column]).max();
+            let largest = types.iter().map(|i| input.catalog.capacity(i)[column]).max();
             if let (Some(left), Some(largest)) = (left, largest) {
                 *left -= largest;
             }
@@ -497,48 +478,28 @@ impl<'a> Round<'a> {
             *left -= 1;
         }
         let index = self.claims.len();
-        let ports = self.input.classes[class].host_ports.clone();
+        let ports = input.classes[class].host_ports.clone();
         self.claims.push(Claim { shape, requests, types, ports, pods: 1 });
         self.topology.record(class, number, &self.fleet.shape(shape).requirements, 1);
         self.changes.push(Change::OnClaim { class, number, shape });
         Ok(index)
     }
 
-    fn finish(&self) -> Vec<NewClaim> {
-        let mut orders: BTreeMap<usize, Vec<(f64, usize)>> = BTreeMap::new();
-        self.claims
-            .iter()
-            .map(|claim| {
-                let shape = self.fleet.shape(claim.shape);
-                let order = orders.entry(claim.shape).or_insert_with(|| self.by_price(claim.shape));
-                let kept = order.iter().map(|&(_, i)| i).filter(|&i| claim.types.contains(i));
-                NewClaim {
-                    pool: shape.pool,
-                    requirements: shape.requirements.clone(),
-                    requests: claim.requests.clone(),
-                    types: kept.take(MAX_INSTANCE_TYPES).collect(),
-                    pods: claim.pods,
-                }
-            })
-            .collect()
-    }
-
-    /// Types of a shape by the price of the cheapest offering that it allows, then name.
-    fn by_price(&self, shape: usize) -> Vec<(f64, usize)> {
-        let shape = self.fleet.shape(shape);
-        let (zones, kinds) = (shape.requirements.get(ZONE), shape.requirements.get(CAPACITY_TYPE));
-        let usable =
-            |o: &&Offering| o.available && zones.has(&o.zone) && kinds.has(o.capacity_type.name());
-        let types = self.input.catalog.types();
-        let price = |i: usize| {
-            let prices = types[i].offerings.iter().filter(usable).map(|o| o.price);
-            prices.min_by(f64::total_cmp).unwrap_or(f64::INFINITY)
-        };
-        let mut order: Vec<(f64, usize)> = shape.types.iter().map(|i| (price(i), i)).collect();
-        order.sort_by(|a, b| {
-            a.0.total_cmp(&b.0).then_with(|| types[a.1].name.cmp(&types[b.1].name))
-        });
-        order
+    fn finish(&mut self, input: &Input<'_>) -> Vec<NewClaim> {
+        let mut made = Vec::with_capacity(self.claims.len());
+        for claim in &self.claims {
+            let prices = self.fleet.prices(input.catalog, claim.shape);
+            let shape = self.fleet.shape(claim.shape);
+            let kept = prices.order.iter().copied().filter(|&row| claim.types.contains(row));
+            made.push(NewClaim {
+                pool: shape.pool,
+                requirements: shape.requirements.clone(),
+                requests: claim.requests.clone(),
+                types: kept.take(MAX_INSTANCE_TYPES).collect(),
+                pods: claim.pods,
+            });
+        }
+        made
     }
 }
 
@@ -546,7 +507,7 @@ fn clash(wanted: &[HostPort], used: &[HostPort]) -> bool {
     wanted.iter().any(|a| used.iter().any(|b| ports_conflict(a, b)))
 }
 
-/// Values of a label that nodes have or could have.
+/// Values of a label that new nodes could have.
 fn universe(input: &Input<'_>, key: &str) -> Vec<String> {
     let mut values: BTreeSet<String> = BTreeSet::new();
     for pool in input.pools {
@@ -565,6 +526,5 @@ fn universe(input: &Input<'_>, key: &str) -> Vec<String> {
             own.and_then(|r| r.listed()).into_iter().flatten().for_each(&mut add);
         }
     }
-    values.extend(input.nodes.iter().filter_map(|node| node.labels.get(key).cloned()));
     values.into_iter().collect()
 }

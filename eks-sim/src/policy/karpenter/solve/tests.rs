@@ -8,6 +8,8 @@ use super::super::requirements::{
 use super::*;
 use crate::k8s::{PodSpec, ResourceList};
 
+mod history;
+
 const MIB: i64 = 1 << 20;
 
 fn amounts(cpu: i64, mib: i64, pods: i64) -> ResourceList {
@@ -142,11 +144,8 @@ fn consolidate(pods: usize, stays: &[ExistingNode]) -> super::super::consolidati
     let inflate = class(&serde_json::json!({ "containers": requests("0", "1Gi") }));
     let solution = run(&catalog, &pools, stays, &[inflate], &[pods]);
     let moved: Vec<usize> = (0..pods).collect();
-    let removed = Removed {
-        instance_type: "m5.large".into(),
-        capacity_type: CapacityType::OnDemand,
-        price: 0.096,
-    };
+    let removed =
+        Removed { instance_type: "m5.large", capacity_type: CapacityType::OnDemand, price: 0.096 };
     decide(&[removed], &simulated(&solution, &moved, |_| true, &catalog), false)
 }
 
@@ -443,13 +442,13 @@ fn a_pass_consolidates_within_budgets() {
             node,
             pool: 0,
             removed: Removed {
-                instance_type: "m5.large".into(),
+                instance_type: "m5.large",
                 capacity_type: CapacityType::OnDemand,
                 price: 0.096,
             },
             reschedule_cost: 2.0,
             disruption_cost: 1.0,
-            pods: vec![Pending { class: 0, created: SimTime::ZERO, uid: "" }],
+            pods: &[Pending { class: 0, created: SimTime::ZERO, uid: "" }],
         })
         .collect();
     let mut pass = PassInput {

@@ -6,6 +6,7 @@
 
 use super::super::requirements::{HOSTNAME, Requirement, Requirements};
 use super::constraints::{PodClass, TopologyKind, TopologyTerm};
+use crate::k8s::StringMap;
 use std::collections::BTreeMap;
 
 /// A rule with its counts.
@@ -32,6 +33,9 @@ pub struct Topology {
     inverse: Vec<Vec<usize>>,
     /// By class: rules that count it or that it owns.
     counted: Vec<Vec<usize>>,
+    /// By label that makes domains: its known values. Those that only nodes have are counted;
+    /// the others stay whatever nodes there are.
+    values: BTreeMap<String, BTreeMap<String, Option<usize>>>,
 }
 
 /// Where a pod may go on one node.
@@ -54,6 +58,7 @@ impl Topology {
             groups: Vec::new(),
             inverse: vec![Vec::new(); classes.len()],
             counted: vec![Vec::new(); classes.len()],
+            values: BTreeMap::new(),
         };
         for (owner, class) in classes.iter().enumerate() {
             for term in class.levels.iter().flat_map(|level| &level.topology) {
@@ -87,6 +92,10 @@ impl Topology {
         let selects =
             classes.iter().map(|class| term.selects(&class.namespace, &class.labels)).collect();
         let names = if term.key == HOSTNAME { Vec::new() } else { universe(&term.key) };
+        if term.key != HOSTNAME && !self.values.contains_key(&term.key) {
+            let values = names.iter().map(|name| (name.clone(), None)).collect();
+            self.values.insert(term.key.clone(), values);
+        }
         self.groups.push(Group {
             term: term.clone(),
             selects,
@@ -97,6 +106,32 @@ impl Topology {
             owner_hosts: Vec::new(),
         });
         self.groups.len() - 1
+    }
+
+    /// A node with these labels comes (1) or goes (-1): its values are domains while it is there.
+    pub fn see(&mut self, labels: &StringMap, by: i32) {
+        for (key, values) in &mut self.values {
+            let Some(value) = labels.get(key) else { continue };
+            let of_key = self.groups.iter_mut().filter(|group| group.term.key == *key);
+            match values.get_mut(value) {
+                Some(None) => {}
+                None => {
+                    values.insert(value.clone(), Some(1));
+                    for group in of_key {
+                        group.domains.entry(value.clone()).or_insert(0);
+                    }
+                }
+                Some(Some(count)) => {
+                    *count = count.saturating_add_signed(by as isize);
+                    if *count == 0 {
+                        values.remove(value);
+                        for group in of_key {
+                            group.domains.remove(value);
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Numbers of the rules a set of terms stands for.
