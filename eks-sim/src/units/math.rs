@@ -10,6 +10,11 @@ pub fn ln(x: f64) -> f64 {
 pub fn exp(x: f64) -> f64 {
     libm::exp(x)
 }
+/// Power of two.
+#[must_use]
+pub fn exp2(x: f64) -> f64 {
+    libm::exp2(x)
+}
 /// Power.
 #[must_use]
 pub fn pow(x: f64, y: f64) -> f64 {

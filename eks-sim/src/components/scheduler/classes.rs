@@ -33,19 +33,27 @@ impl Scheduler {
         if let Some(&class) = self.own_classes.get(&key) {
             return Some(class);
         }
-        let mut spec = cx.api().object_of(p, cx.model()).spec.clone();
-        if template.daemon {
-            let node = cx.api().nodes.get(Id::new(p.ordinal))?;
-            spec = pinned(&spec, node.name());
-        }
-        if own_claims {
-            spec = with_claims(&spec, pod, cx);
+        let spec = &cx.api().object_of(p, cx.model()).spec;
+        let class = if own_claims {
+            let mut spec = with_claims(spec, pod, cx);
             for (i, claim) in template.claims.iter().enumerate().filter(|(_, c)| c.per_pod) {
                 let name = claim_name(pod, i, cx);
                 self.new_claim(&template.namespace, &name, claim);
             }
-        }
-        let class = self.cache.class(&template.namespace, labels, owner, &spec);
+            if template.daemon {
+                spec = pinned(&spec, cx.api().nodes.get(Id::new(p.ordinal))?.name());
+            }
+            self.cache.class(&template.namespace, labels, owner, &spec)
+        } else {
+            let node = cx.api().nodes.get(Id::new(p.ordinal))?;
+            // All pods of the template are equal but for the node.
+            let cache = &mut self.cache;
+            let key = (p.template, p.shape.map_or(u32::MAX, Id::raw));
+            let lowered = self.daemon_classes.entry(key).or_insert_with(|| {
+                Box::new(cache.lowered(&template.namespace, labels, owner, spec))
+            });
+            cache.pinned_class(lowered, node.name())
+        };
         self.own_classes.insert(key, class);
         Some(class)
     }
@@ -72,4 +80,43 @@ fn pinned(spec: &k8s::PodSpec, node: &str) -> k8s::PodSpec {
         term.match_fields = vec![field.clone()];
     }
     spec
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pinned;
+    use crate::k8s::PodSpec;
+    use crate::policy::kube_scheduler::{Cache, Profile};
+    use serde_json::{Value, json};
+
+    /// The short way gives the class of the specification that the DaemonSet controller writes.
+    #[test]
+    fn a_pinned_class_is_that_of_the_pinned_specification() {
+        let required = |terms: Value| {
+            json!({"nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}
+            }})
+        };
+        let linux = json!({"key": "os", "operator": "In", "values": ["linux"]});
+        let unreadable = json!({"key": "os", "operator": "Near", "values": ["linux"]});
+        let field = json!({"key": "metadata.name", "operator": "In", "values": ["other"]});
+        let bad_field = json!({"key": "metadata.uid", "operator": "In", "values": ["x"]});
+        for affinity in [
+            Value::Null,
+            required(json!([])),
+            required(json!([{}])),
+            required(json!([{"matchExpressions": [linux]}, {"matchFields": [field]}])),
+            required(json!([{"matchFields": [bad_field]}])),
+            required(json!([{"matchExpressions": [unreadable]}])),
+        ] {
+            let spec = json!({"containers": [{"name": "c"}], "affinity": affinity});
+            let spec: PodSpec = serde_json::from_value(spec).expect("a specification");
+            let mut cache = Cache::new(Profile::default());
+            let labels = Default::default();
+            let template = cache.lowered("kube-system", &labels, None, &spec);
+            let short = cache.pinned_class(&template, "n1");
+            let written = pinned(&spec, "n1");
+            assert_eq!(short, cache.class("kube-system", &labels, None, &written), "{spec:?}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod preemption;
 mod volumes;
 
 use crate::engine::{self, Cx, Stream};
+use crate::policy::kube_scheduler::class::Class;
 use crate::policy::kube_scheduler::{
     Budget, Cache, ClassId, ClusterEvent, Plugins, PodToSchedule, QueueConfig, SchedulingQueue,
     Unschedulable, no_victims_message, schedule,
@@ -78,6 +79,8 @@ pub struct Scheduler {
     own_classes: FxHashMap<(Id<Template>, u32, u32), ClassId>,
     /// Classes of pods that differ from their template in size.
     shape_classes: Vec<Option<ClassId>>,
+    /// What DaemonSets' pods have in common, by template and shape. Only looked up.
+    daemon_classes: FxHashMap<(Id<Template>, u32), Box<Class>>,
     known: Vec<Option<Known>>,
     nodes: Vec<bool>,
     failures: Vec<Option<Failure>>,
@@ -136,6 +139,7 @@ impl Scheduler {
             lowest_priority: model.templates.iter().map(|(_, t)| t.priority).min().unwrap_or(0),
             uses_volumes: model.templates.iter().any(|(_, t)| !t.claims.is_empty()),
             shape_classes: Vec::new(),
+            daemon_classes: FxHashMap::default(),
             known: Vec::new(),
             nodes: Vec::new(),
             failures: Vec::new(),

@@ -3,7 +3,7 @@
 use super::{Event, State, Traffic, wake};
 use crate::engine::{self, Cx, Stream};
 use crate::policy::traffic::Capacity;
-use crate::units::Id;
+use crate::units::{Id, MilliCpu};
 use crate::world::machines::Stage;
 use crate::world::model::{ServiceModel, TrafficModel, Zone};
 use crate::world::{Change, Node, PodId, usage};
@@ -117,7 +117,7 @@ impl Traffic {
                 if cx.model().services[service].load_balancer && !registered {
                     return register_later(service, id, cx);
                 }
-                let Some(endpoint) = endpoint(service, id, cx) else { return };
+                let Some(endpoint) = endpoint(service, id, None, cx) else { return };
                 self.states[service].count(endpoint, 1);
                 self.states[service].endpoints.push(endpoint);
                 warm_later(service, id, cx);
@@ -143,19 +143,27 @@ impl Traffic {
     /// The pods of a machine that died, or that got more or less to share, are looked at again.
     fn refresh(&mut self, node: Id<Node>, cx: &mut Cx<'_>) {
         let model = cx.model();
+        let weights = weights_on(node, cx);
         for i in 0..cx.api().nodes[node].pods.len() {
             let pod = cx.api().nodes[node].pods[i];
             let Some(template) = cx.api().pods.get(pod).map(|p| p.template) else { continue };
             for &service in &model.templates[template].services {
-                self.refresh_pod(service, pod, cx);
+                self.refresh_pod(service, pod, Some(weights), cx);
             }
         }
     }
 
-    fn refresh_pod(&mut self, service: Id<ServiceModel>, pod: PodId, cx: &mut Cx<'_>) {
+    /// `weights` is the sum over the pod's node, where it is known.
+    fn refresh_pod(
+        &mut self,
+        service: Id<ServiceModel>,
+        pod: PodId,
+        weights: Option<i64>,
+        cx: &mut Cx<'_>,
+    ) {
         let listed = &self.states[service].endpoints;
         let Some(at) = listed.iter().position(|e| e.pod == pod) else { return };
-        let Some(new) = endpoint(service, pod, cx) else { return };
+        let Some(new) = endpoint(service, pod, weights, cx) else { return };
         if self.states[service].replace(at, new) {
             self.touch(service);
             self.count_endpoints(service, cx);
@@ -173,7 +181,7 @@ impl Traffic {
     pub(super) fn pod_warm(&mut self, pod: PodId, cx: &mut Cx<'_>) {
         let Some(template) = cx.api().pods.get(pod).map(|p| p.template) else { return };
         for &service in &cx.model().templates[template].services {
-            self.refresh_pod(service, pod, cx);
+            self.refresh_pod(service, pod, None, cx);
         }
     }
 
@@ -186,7 +194,7 @@ impl Traffic {
         let Some(template) = cx.api().pods.get(pod).map(|p| p.template) else { return };
         let model = cx.model();
         for &service in &model.templates[template].services {
-            self.refresh_pod(service, pod, cx);
+            self.refresh_pod(service, pod, None, cx);
         }
     }
 
@@ -217,8 +225,13 @@ fn warm_later(service: Id<ServiceModel>, pod: PodId, cx: &mut Cx<'_>) {
 }
 
 /// The pod as an endpoint of the Service.
-fn endpoint(service: Id<ServiceModel>, id: PodId, cx: &mut Cx<'_>) -> Option<Endpoint> {
-    let cores = cores_of(id, cx);
+fn endpoint(
+    service: Id<ServiceModel>,
+    id: PodId,
+    weights: Option<i64>,
+    cx: &mut Cx<'_>,
+) -> Option<Endpoint> {
+    let cores = cores_of(id, weights, cx);
     let node = cx.api().pods.get(id)?.node?;
     let instance = &cx.cloud().instances[cx.api().nodes[node].instance];
     let (zone, works) = (instance.zone, instance.alive);
@@ -243,21 +256,25 @@ fn endpoint(service: Id<ServiceModel>, id: PodId, cx: &mut Cx<'_>) -> Option<End
 
 /// Cores that a pod can use for requests: its limit, or its share of the node by CPU weight when
 /// all pods want more than there is.
-fn cores_of(id: PodId, cx: &Cx<'_>) -> f64 {
+fn cores_of(id: PodId, weights: Option<i64>, cx: &Cx<'_>) -> f64 {
     let Some(pod) = cx.api().pods.get(id) else { return 0.0 };
-    let model = cx.model();
-    let size = cx.api().size_of(pod, model);
-    let own = size.request_cpu.raw().max(1) as f64;
+    let size = cx.api().size_of(pod, cx.model());
+    let own = weight(size.request_cpu) as f64;
     let share = pod.node.map_or(0.0, |n| {
-        let node = &cx.api().nodes[n];
-        let all: i64 = node
-            .pods
-            .iter()
-            .filter_map(|&p| cx.api().pods.get(p))
-            .map(|p| cx.api().size_of(p, model).request_cpu.raw().max(1))
-            .sum();
-        node.allocatable_cpu.raw() as f64 * own / all.max(1) as f64
+        let all = weights.unwrap_or_else(|| weights_on(n, cx));
+        cx.api().nodes[n].allocatable_cpu.raw() as f64 * own / all.max(1) as f64
     });
     let limit = size.limit_cpu.map_or(f64::INFINITY, |l| l.raw() as f64);
     share.min(limit) / 1000.0
+}
+
+/// CPU weights of all pods of a node.
+fn weights_on(node: Id<Node>, cx: &Cx<'_>) -> i64 {
+    let pods = cx.api().nodes[node].pods.iter().filter_map(|&p| cx.api().pods.get(p));
+    pods.map(|p| weight(cx.api().size_of(p, cx.model()).request_cpu)).sum()
+}
+
+/// CPU weight of a pod.
+fn weight(request: MilliCpu) -> i64 {
+    request.raw().max(1)
 }

@@ -57,8 +57,9 @@ pub struct Traffic {
     groups: Vec<Vec<Id<ServiceModel>>>,
     /// The next end of a piece of any rate.
     next_tick: SimTime,
-    /// Groups to work out anew.
+    /// Groups to work out anew, and by group whether it is among them.
     touched: Vec<u32>,
+    is_touched: Vec<bool>,
     /// Single requests, if the scenario asks for them.
     exact: Option<Box<exact::Exact>>,
 }
@@ -149,7 +150,9 @@ impl Traffic {
         }
         let groups = group(&mut states, model);
         let exact = model.exact_requests.then(|| Box::new(exact::Exact::new(model)));
-        Self { states, groups, next_tick: SimTime::ZERO, touched: Vec::new(), exact }
+        let is_touched = vec![false; groups.len()];
+        let next_tick = SimTime::ZERO;
+        Self { states, groups, next_tick, touched: Vec::new(), is_touched, exact }
     }
 
     /// Sets up the loads and the first rates.
@@ -265,7 +268,7 @@ impl Traffic {
 
     fn touch(&mut self, service: Id<ServiceModel>) {
         let group = self.states[service].group;
-        if !self.touched.contains(&group) {
+        if !core::mem::replace(&mut self.is_touched[group as usize], true) {
             self.touched.push(group);
         }
     }

@@ -25,6 +25,7 @@ impl Traffic {
     /// Works out the touched groups.
     pub(super) fn work_out(&mut self, cx: &mut Cx<'_>) {
         while let Some(group) = self.touched.pop() {
+            self.is_touched[group as usize] = false;
             let members = core::mem::take(&mut self.groups[group as usize]);
             if let Some(exact) = &mut self.exact {
                 for &id in &members {

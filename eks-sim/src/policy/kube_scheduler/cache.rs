@@ -188,14 +188,30 @@ impl Cache {
         owner: Option<&OwnerReference>,
         spec: &PodSpec,
     ) -> ClassId {
+        let class = self.lowered(namespace, labels, owner, spec);
+        self.intern_class(class)
+    }
+    /// What a pod template is to the scheduler, without a class of its own.
+    pub fn lowered(
+        &mut self,
+        namespace: &str,
+        labels: &StringMap,
+        owner: Option<&OwnerReference>,
+        spec: &PodSpec,
+    ) -> Class {
         let profile = self.profile_number(spec.scheduler_name.as_deref());
         let parts = PodParts { namespace, name: "", labels, owner, spec, status: None, profile };
-        self.intern_class(&parts)
+        lower(&parts, &mut self.symbols, &mut self.names)
+    }
+    /// The class of a DaemonSet's pod: that of its template, for one node only.
+    pub fn pinned_class(&mut self, template: &Class, node: &str) -> ClassId {
+        let node = self.symbols.intern(node);
+        self.intern_class(template.pinned(node))
     }
     /// The class of a pod object; a bound pod's resizes in progress count.
     pub fn class_of_pod(&mut self, pod: &k8s::Pod) -> ClassId {
         let profile = self.profile_number(pod.spec.scheduler_name.as_deref());
-        self.intern_class(&PodParts {
+        let parts = PodParts {
             namespace: pod.metadata.namespace_or_default(),
             name: &pod.metadata.name,
             labels: &pod.metadata.labels,
@@ -203,15 +219,16 @@ impl Cache {
             spec: &pod.spec,
             status: Some(&pod.status),
             profile,
-        })
+        };
+        let class = lower(&parts, &mut self.symbols, &mut self.names);
+        self.intern_class(class)
     }
     fn profile_number(&self, name: Option<&str>) -> u8 {
         let name = name.filter(|n| !n.is_empty()).unwrap_or("default-scheduler");
         let found = self.profiles.iter().position(|p| p.profile.scheduler_name == name);
         u8::try_from(found.unwrap_or(0)).unwrap_or(0)
     }
-    fn intern_class(&mut self, parts: &PodParts<'_>) -> ClassId {
-        let class = lower(parts, &mut self.symbols, &mut self.names);
+    fn intern_class(&mut self, class: Class) -> ClassId {
         let holds = !class.pod_terms().anti_affinity.is_empty();
         let (index, new) = self.classes.insert_full(class);
         self.holds_anti_affinity |= new && holds;

@@ -404,6 +404,18 @@ impl Class {
         };
         self.terms.as_ref().unwrap_or(&NONE)
     }
+    /// The class of a pod that must go to one node besides, as the DaemonSet controller has it: the
+    /// name replaces the fields of every required term.
+    #[must_use]
+    pub fn pinned(&self, node: Symbol) -> Self {
+        let mut out = self.clone();
+        let terms = out.nodes.required.get_or_insert_default();
+        if terms.is_empty() {
+            terms.push(NodeTerm::default());
+        }
+        terms.iter_mut().for_each(|t| t.pin(node));
+        out
+    }
     /// Whether some toleration tolerates `taint`.
     #[must_use]
     pub fn tolerates(&self, taint: &Taint) -> bool {

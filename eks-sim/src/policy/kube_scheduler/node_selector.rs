@@ -13,8 +13,9 @@ use smallvec::SmallVec;
 /// One compiled term; all parts must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NodeTerm {
-    /// Empty or unparsable: matches nothing.
-    never: bool,
+    /// Some expression, or some field, cannot be parsed: matches nothing.
+    bad_expression: bool,
+    bad_field: bool,
     expressions: Vec<NodeExpression>,
     /// `metadata.name` In (true) or NotIn (false) one name.
     names: SmallVec<[(bool, Symbol); 1]>,
@@ -65,12 +66,11 @@ impl NodeExpression {
 impl NodeTerm {
     /// Compiles a term.
     pub fn new(term: &NodeSelectorTerm, symbols: &mut Symbols) -> Self {
-        let never = term.match_expressions.is_empty() && term.match_fields.is_empty();
-        let mut out = Self { never, ..Self::default() };
+        let mut out = Self::default();
         for e in &term.match_expressions {
             match NodeExpression::new(e, symbols) {
                 Some(e) => out.expressions.push(e),
-                None => out.never = true,
+                None => out.bad_expression = true,
             }
         }
         for f in &term.match_fields {
@@ -78,7 +78,7 @@ impl NodeTerm {
                 ("metadata.name", op @ ("In" | "NotIn"), [name]) => {
                     out.names.push((op == "In", symbols.intern(name)));
                 }
-                _ => out.never = true,
+                _ => out.bad_field = true,
             }
         }
         out
@@ -87,10 +87,20 @@ impl NodeTerm {
     pub fn all(selector: &k8s::NodeSelector, symbols: &mut Symbols) -> Vec<Self> {
         selector.node_selector_terms.iter().map(|t| Self::new(t, symbols)).collect()
     }
+    /// Empty or unparsable: matches nothing.
+    fn never(&self) -> bool {
+        let empty = self.expressions.is_empty() && self.names.is_empty();
+        self.bad_expression || self.bad_field || empty
+    }
+    /// Puts the one name in the place of all fields.
+    pub fn pin(&mut self, node: Symbol) {
+        self.bad_field = false;
+        self.names = SmallVec::from_slice(&[(true, node)]);
+    }
     /// Whether a node of this name and these labels matches.
     #[must_use]
     pub fn matches(&self, name: Symbol, labels: &Labels, symbols: &Symbols) -> bool {
-        !self.never
+        !self.never()
             && self.names.iter().all(|&(is, n)| (n == name) == is)
             && self.expressions.iter().all(|e| e.matches(labels, symbols))
     }

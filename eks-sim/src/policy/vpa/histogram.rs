@@ -361,11 +361,11 @@ impl DecayingHistogram {
             self.shift(reference, next);
             reference = next;
         }
-        math::pow(2.0, half_lives(reference, time, self.half_life))
+        math::exp2(half_lives(reference, time, self.half_life))
     }
     fn shift(&mut self, from: SimTime, to: SimTime) {
         let exponent = half_lives(to, from, self.half_life).round();
-        self.histogram.scale(math::pow(2.0, exponent));
+        self.histogram.scale(math::exp2(exponent));
         self.reference = Some(to);
     }
 }

@@ -216,8 +216,10 @@ impl Recommender {
             }
         };
         let target = read(0, &|x| x);
-        // As `confidence_multiplier`, with the power taken once for both resources.
-        let (high, low) = (math::pow(1.0 + 1.0 / sure, 1.0), math::pow(1.0 + 0.001 / sure, -2.0));
+        // As `confidence_multiplier`, with the powers 1 and -2 taken once for both resources, by
+        // multiplication as Go's `math.Pow` does.
+        let narrow = 1.0 + 0.001 / sure;
+        let (high, low) = (1.0 + 1.0 / sure, 1.0 / (narrow * narrow));
         let upper = |x| scale_amount(x, high);
         let lower = |x| scale_amount(x, low);
         Some(self.finish(

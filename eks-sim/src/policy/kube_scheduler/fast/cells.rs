@@ -164,11 +164,14 @@ pub(super) fn static_cell(cx: &Cx<'_>, node: NodeKey) -> StaticCell {
         || (has(Plugin::TaintToleration)
             && taint_toleration::untolerated(cx.class, fixed).is_some())
         || (has(Plugin::NodeAffinity) && node_affinity::filter(cx, fixed).is_some());
-    let taint = taint_toleration::raw_score(cx.class, fixed);
+    // Scores that do not count are not computed: `static_key` leaves out what they read.
+    let scored = |p, raw: &dyn Fn() -> i64| if weight_of(cx, p) != 0 { raw() } else { 0 };
+    let taint = scored(Plugin::TaintToleration, &|| taint_toleration::raw_score(cx.class, fixed));
+    let affinity = scored(Plugin::NodeAffinity, &|| node_affinity::raw_score(cx, fixed));
     StaticCell {
         passes: !refused && taint <= i64::from(u8::MAX),
         taint: u8::try_from(taint).unwrap_or(u8::MAX),
-        affinity: i32::try_from(node_affinity::raw_score(cx, fixed)).unwrap_or(i32::MAX),
+        affinity: i32::try_from(affinity).unwrap_or(i32::MAX),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One decision from the tables.
 
-use super::super::class::{SpreadConstraint, WhenUnsatisfiable};
+use super::super::class::{NodeWishes, SpreadConstraint, WhenUnsatisfiable};
 use super::super::framework::{Cx, filter_node};
 use super::super::plugins::{node_affinity, pod_topology_spread};
 use super::super::profile::Plugin;
@@ -9,7 +9,7 @@ use super::super::{Cache, Strategy, num_feasible_nodes_to_find};
 use super::cells::{Quick, weight_of};
 use super::groups::Counted;
 use super::window::{Gate, Hard, Nominated, nominated};
-use super::{Fast, Plan, Shape, Spread, Weights};
+use super::{Fast, Plan, Shape, Spread, StaticKey, Weights};
 
 /// Buffers that keep their memory from one decision to the next.
 #[derive(Clone, Debug, Default)]
@@ -124,9 +124,7 @@ impl Fast {
         self.groups.know(cx.id, class);
         let shape = (class.profile, class.request.clone(), class.score_request.clone());
         let shape = self.shape(shape);
-        let wishes =
-            (class.profile, class.node_name, class.nodes.clone(), class.tolerations.clone());
-        let fixed = self.fixed(wishes);
+        let fixed = self.fixed(static_key(cx));
         let (mut soft, mut hard) = (Vec::new(), Vec::new());
         let mut weights = score_weights(cx);
         if cx.args.has(Plugin::PodTopologySpread) {
@@ -256,6 +254,22 @@ impl Fast {
         }
         Some(out)
     }
+}
+
+/// What static verdicts depend on. What no enabled plugin reads is left out, so that pods which
+/// differ only there (DaemonSets' pods under a profile without NodeAffinity) share a row.
+fn static_key(cx: &Cx<'_>) -> StaticKey {
+    let (class, has) = (cx.class, |p| cx.args.has(p));
+    let nodes = has(Plugin::NodeAffinity) || weight_of(cx, Plugin::NodeAffinity) != 0;
+    let taints = has(Plugin::NodeUnschedulable)
+        || has(Plugin::TaintToleration)
+        || weight_of(cx, Plugin::TaintToleration) != 0;
+    (
+        class.profile,
+        class.node_name.filter(|_| has(Plugin::NodeName)),
+        if nodes { class.nodes.clone() } else { NodeWishes::default() },
+        if taints { class.tolerations.clone() } else { Vec::new() },
+    )
 }
 
 fn score_weights(cx: &Cx<'_>) -> Weights {
