@@ -205,6 +205,9 @@ impl Round {
 
     /// Pods in the order of the queue.
     fn queue(&self, pods: &[Pending<'_>]) -> VecDeque<usize> {
+        if pods.len() <= u32::MAX as usize && pods.iter().all(|pod| pod.uid.is_empty()) {
+            return self.queue_without_ids(pods);
+        }
         let keys: Vec<(usize, QueueKey<'_>)> = pods
             .iter()
             .map(|pod| {
@@ -218,6 +221,17 @@ impl Round {
             a.0.cmp(&b.0).then_with(|| queue_order(&a.1, &b.1))
         });
         order.into()
+    }
+
+    /// The same where no pod has an id: rank, creation and position are one number each.
+    fn queue_without_ids(&self, pods: &[Pending<'_>]) -> VecDeque<usize> {
+        let key = |(at, pod): (usize, &Pending<'_>)| {
+            let rank = self.kinds[self.kind_of[pod.class]].rank as u128;
+            (rank << 96) | (u128::from(pod.created.nanos()) << 32) | at as u128
+        };
+        let mut keys: Vec<u128> = pods.iter().enumerate().map(key).collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|key| (key & u128::from(u32::MAX)) as usize).collect()
     }
 
     pub(super) fn run(&mut self, input: &Input<'_>, pods: &[Pending<'_>]) -> Solution {
