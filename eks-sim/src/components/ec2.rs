@@ -107,9 +107,14 @@ impl Ec2 {
             })
             .collect();
         for (group, g) in model.groups.iter().filter(|(_, g)| g.is_managed()) {
+            let mut live = 0_u32;
             for _ in 0..g.desired {
+                if live >= g.desired {
+                    break;
+                }
                 match asg::launch(group, cx) {
                     Ok(instance) => {
+                        live = live.saturating_add(asg::weight(instance, cx));
                         cx.cloud_mut().instances[instance].state = InstanceState::Running;
                         cx.cloud_mut().instances[instance].running = SimTime::ZERO;
                         cx.emit(Change::InstanceRunning(instance));
@@ -160,7 +165,8 @@ impl Ec2 {
                 let group = cx.cloud().instances[i].group;
                 if cx.cloud().instances[i].state != InstanceState::Terminated {
                     // One that its group has written off is no part of the desired size.
-                    let counted = u32::from(!cx.cloud().instances[i].outgoing);
+                    let counted =
+                        if cx.cloud().instances[i].outgoing { 0 } else { asg::weight(i, cx) };
                     let desired = &mut cx.cloud_mut().groups[group].desired;
                     *desired = desired.saturating_sub(counted);
                     let given = cx.cloud().instances[i].end_reason;

@@ -150,6 +150,10 @@ codes! {
     PDB_MATCHES_NOTHING = "W0513";
     /// A workload has no readiness probe and gets traffic.
     NO_READINESS_PROBE = "W0514";
+    /// Something that the real thing refuses on AWS and that is simulated all the same.
+    REFUSED_BY_AWS = "W0520";
+    /// Instance weights beside Cluster Autoscaler.
+    WEIGHTS_WITH_AUTOSCALER = "W0521";
     /// Scenario, manifests and catalogue do not go together.
     DOES_NOT_FIT = "E0601";
     /// Something is ignored when the model is built.

@@ -9,7 +9,9 @@ mod services;
 use super::diagnostic::Reporter;
 use super::manifest::{Manifests, TemplateRef};
 use super::node::Node;
-use super::scenario::Scenario;
+use super::scenario::{ClusterSpec, NodeGroupSpec, Scenario};
+use super::selection;
+use crate::catalog::{Defaults, InstanceType, Region};
 
 /// What the lints look at.
 struct Input<'a> {
@@ -17,6 +19,13 @@ struct Input<'a> {
     manifests: &'a Manifests,
     tree: &'a Node<'a>,
     templates: Vec<TemplateRef<'a>>,
+}
+
+/// The types that a node group may have.
+fn types_of(group: &NodeGroupSpec, cluster: &ClusterSpec) -> Vec<&'static InstanceType> {
+    let region = cluster.region.parse().unwrap_or(Region::US_EAST_1);
+    let types = selection::types_of(group, region, &Defaults::standard());
+    types.into_iter().map(|(t, _)| t).collect()
 }
 
 /// Runs every lint.

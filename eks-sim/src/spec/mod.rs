@@ -16,6 +16,7 @@ pub mod node;
 pub mod read;
 pub mod scalar;
 pub mod scenario;
+pub mod selection;
 pub mod set;
 pub mod source;
 pub mod suggest;

@@ -1,6 +1,7 @@
 //! What a scenario must be beyond its types: sizes in order, names known, references that lead
 //! somewhere.
 
+mod mixed;
 mod network;
 mod nodes;
 
@@ -23,6 +24,16 @@ impl Checker<'_, '_> {
     fn error(&mut self, code: &'static str, path: &str, message: String, help: impl Into<String>) {
         let span = span_of(self.tree, path);
         self.reporter.error(code, span, message, help);
+    }
+    fn warning(
+        &mut self,
+        code: &'static str,
+        path: &str,
+        message: String,
+        help: impl Into<String>,
+    ) {
+        let span = span_of(self.tree, path);
+        self.reporter.warning(code, span, message, help);
     }
     fn one_of(&mut self, path: &str, value: &str, allowed: &[&str]) {
         if allowed.contains(&value) {
@@ -172,11 +183,17 @@ fn cluster(scenario: &Scenario, c: &mut Checker<'_, '_>) {
         cluster.network.subnets.iter().map(|s| s.name.as_str()),
     );
     for (i, group) in cluster.node_groups.iter().enumerate() {
-        node_group(group, &cluster.network.subnets, &format!("{at}.nodeGroups.{i}"), c);
+        let at = format!("{at}.nodeGroups.{i}");
+        node_group(group, &cluster.network.subnets, &at, c);
+        if let Some(mixed) = &group.mixed_instances {
+            let autoscaled = cluster.autoscaler.cluster_autoscaler.is_some();
+            mixed::check(group, mixed, autoscaled, &at, c);
+        }
     }
     nodes::outside(scenario, c);
     if let Some(spec) = &cluster.autoscaler.cluster_autoscaler {
-        nodes::cluster_autoscaler(spec, "spec.cluster.autoscaler.clusterAutoscaler", c);
+        let at = "spec.cluster.autoscaler.clusterAutoscaler";
+        nodes::cluster_autoscaler(spec, cluster, at, c);
     }
     network::check(scenario, c);
 }

@@ -66,10 +66,10 @@ fn times(image: &str, autoscaler: &str) -> [Vec<f64>; 3] {
 
 /// R1 to R3 of the validation ranges, with default parameters over 200 replications.
 ///
-/// R2 comes from a time before frequent loops: the loops came by a timer alone, and a pod that had
-/// just become pending met the next one after 0 to 10 s, or, below two seconds of age, the one after. With
-/// frequent loops (the default of release 1.37) the pod itself starts a loop, is too new for it, and
-/// waits for the timer: always ten seconds.
+/// By default, at release 1.34, loops come by a timer alone: a pod that has just become pending meets
+/// the next one after 0 to 10 s, or, below two seconds of age, the one after. With frequent loops (the
+/// default from release 1.35) the pod itself starts a loop, is too new for it, and waits for the
+/// timer: always ten seconds.
 #[test]
 fn r1_to_r3_hold_with_default_parameters() {
     for (image, name) in [("AL2023", "AL2023"), ("BOTTLEROCKET", "Bottlerocket")] {
@@ -89,12 +89,12 @@ fn r1_to_r3_hold_with_default_parameters() {
             })
             .collect();
         let launch = sorted(launch);
-        let [group, at_once, pod] = times(image, "");
-        let [_, decision, _] = times(image, "frequentLoopsEnabled: false");
+        let [group, decision, pod] = times(image, "");
+        let [_, at_once, _] = times(image, "version: '1.35'");
         show(&format!("{name}: launch call to Ready"), &launch);
         show(&format!("{name}: group resized to Ready"), &group);
-        show(&format!("{name}: pending to scale-up"), &at_once);
-        show(&format!("{name}: pending to scale-up, timer alone"), &decision);
+        show(&format!("{name}: pending to scale-up, release 1.35"), &at_once);
+        show(&format!("{name}: pending to scale-up"), &decision);
         show(&format!("{name}: pending to pod Ready"), &pod);
         let median = quantile(&launch, 0.5);
         assert!((30.0..=71.0).contains(&median), "R1 {name}: median {median}");

@@ -216,7 +216,7 @@ fn wrong_groups_are_refused() {
             "}\n    hybridNodes: [{name: r, count: 1, vcpu: 0, memory: 1Gi}]\n",
             "at least one processor",
         ),
-        ("}\n    autoscaler: {clusterAutoscaler: {expander: price}}\n", "needs a price model"),
+        ("}\n    autoscaler: {clusterAutoscaler: {expander: prize}}\n", "cannot be `prize`"),
         (
             "}\n    autoscaler: {clusterAutoscaler: {expander: 'priority,best'}}\n",
             "cannot be `best`",

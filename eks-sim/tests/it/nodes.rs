@@ -251,6 +251,21 @@ fn allocation_strategies() {
     assert_eq!(bought.len(), 1);
 }
 
+/// A size of ten in units: five instances that count for two, bought by the price of a unit.
+#[test]
+fn weights_count() {
+    let spec = "  duration: 1m\n  cluster:\n    addons: []\n    nodeGroups:\n    - {name: a, kind: \
+                self-managed, minSize: 0, maxSize: 20, desiredSize: 10, mixedInstances: {overrides: \
+                [{instanceType: m5.large, weightedCapacity: 1}, {instanceType: m5a.xlarge, \
+                weightedCapacity: 2}]}}\n";
+    let (sim, _) = run(&text(spec, "").model(), 0);
+    let bought: Vec<&str> = live(&sim, 0)
+        .iter()
+        .map(|&i| sim.world().cloud.instances[i].group_type(sim.model()).instance_type.name)
+        .collect();
+    assert_eq!(bought, ["m5a.xlarge"; 5]);
+}
+
 /// No capacity of the first type in any zone: the next type is taken; of none: the group waits, and
 /// Cluster Autoscaler backs it off.
 #[test]

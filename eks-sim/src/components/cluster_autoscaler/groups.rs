@@ -40,7 +40,10 @@ pub(super) fn provider_templates(
 ) -> Vec<NodeTemplate> {
     let groups = cx.model().groups.iter();
     groups
-        .map(|(_, g)| template(provider_node(g, constants, cx), None, mirror, facts, cx))
+        .map(|(_, g)| {
+            let price = g.types.first().map(|t| t.rate.usd_per_hour());
+            template(provider_node(g, constants, cx), (None, price), mirror, facts, cx)
+        })
         .collect()
 }
 
@@ -80,11 +83,12 @@ fn provider_node(group: &GroupModel, constants: &Constants, cx: &Cx<'_>) -> k8s:
         only_tags(&mut node, tags);
     }
     let capacity = &mut node.status.capacity;
-    if let Some(vcpu) = first.instance_type.vcpu {
+    let (least, t) = (group.scaling.least, first.instance_type);
+    if let Some(vcpu) = least.map(|(vcpu, _)| vcpu).or(t.vcpu) {
         capacity.insert("cpu".to_owned(), Quantity::from_units(i64::from(vcpu)));
     }
-    if let Some(memory) = first.instance_type.memory {
-        capacity.insert("memory".to_owned(), Quantity::from_bytes(memory.raw()));
+    if let Some(memory) = least.map(|(_, bytes)| bytes).or(t.memory.map(|m| m.raw())) {
+        capacity.insert("memory".to_owned(), Quantity::from_bytes(memory));
     }
     capacity.insert("pods".to_owned(), Quantity::from_units(constants.template_pods));
     let disk = i64::from(group.disk_gib).saturating_mul(1 << 30);
@@ -109,7 +113,7 @@ fn provider_node(group: &GroupModel, constants: &Constants, cx: &Cx<'_>) -> k8s:
 
 fn template(
     node: k8s::Node,
-    source: Option<Id<Node>>,
+    (source, price): (Option<Id<Node>>, Option<f64>),
     mirror: &mut Mirror,
     facts: &[TemplateFacts],
     cx: &Cx<'_>,
@@ -132,7 +136,7 @@ fn template(
             *requested.entry(name.clone()).or_insert(Quantity::from_units(0)) += amount;
         }
     }
-    let view = view(&node, &requested);
+    let view = Template { price, ..view(&node, &requested) };
     NodeTemplate { node, daemons, view, source }
 }
 
@@ -192,7 +196,10 @@ impl Active {
             if let Some(n) = good {
                 // Taints of components are not part of the object: they are left out.
                 let node = (*api.nodes[n].object).clone();
-                self.templates[g] = template(node, Some(n), &mut self.mirror, &self.facts, cx);
+                let instance = &cx.cloud().instances[api.nodes[n].instance];
+                let price = instance.group_type(cx.model()).rate.usd_per_hour();
+                let from = (Some(n), Some(price));
+                self.templates[g] = template(node, from, &mut self.mirror, &self.facts, cx);
             }
         }
     }
@@ -273,7 +280,7 @@ impl Active {
                 continue;
             }
             let id: Id<GroupModel> = Id::new(g as u32);
-            let room = count.target - i64::from(cx.model().groups[id].min);
+            let room = count.target - i64::from(self.limits[g].0);
             let cloud = cx.cloud();
             let old: Vec<_> = cloud.groups[id]
                 .instances
@@ -292,9 +299,9 @@ impl Active {
     }
 
     /// Asks EC2 for the sizes that were decided.
-    pub(super) fn apply_increases(&mut self, verdict: &super::scale_up::Verdict, cx: &mut Cx<'_>) {
+    pub(super) fn apply_increases(&mut self, increases: &[(usize, i64)], cx: &mut Cx<'_>) {
         let now = cx.now();
-        for &(group, delta) in &verdict.increases {
+        for &(group, delta) in increases {
             let id: Id<GroupModel> = Id::new(group as u32);
             let size = i64::from(cx.cloud().groups[id].desired) + delta;
             self.registry.register_scale_up(group, delta, now);

@@ -74,6 +74,8 @@ struct Active {
     constants: Constants,
     priorities: Option<Priorities>,
     facts: Vec<TemplateFacts>,
+    /// Smallest and largest size by group.
+    limits: Vec<(u32, u32)>,
     mirror: Mirror,
     registry: Registry,
     planner: Planner<u32>,
@@ -117,6 +119,7 @@ impl ClusterAutoscaler {
                 constants: Constants::new(model),
                 priorities: settings::priorities(spec),
                 facts: settings::facts(model),
+                limits: settings::limits(spec, model),
                 mirror: Mirror::new(model, flags.expendable_pods_priority_cutoff),
                 registry: Registry::new(&flags),
                 planner: Planner::default(),
@@ -170,12 +173,13 @@ impl ClusterAutoscaler {
     /// Sizes that the last scale-up changed, as the event on a pod words it.
     #[must_use]
     pub fn pod_trigger(&self, _: PodId, model: &Model, _: &crate::world::World) -> String {
-        let last = self.active.as_ref().map_or(&[][..], |a| &a.last_increases);
-        let parts: Vec<String> = last
+        let Some(active) = &self.active else { return String::new() };
+        let parts: Vec<String> = active
+            .last_increases
             .iter()
             .map(|&(group, from, to)| {
                 let g = &model.groups[Id::new(group as u32)];
-                format!("{{{} {from}->{to} (max: {})}}", g.name, g.max)
+                format!("{{{} {from}->{to} (max: {})}}", g.name, active.limits[group].1)
             })
             .collect();
         format!("pod triggered scale-up: [{}]", parts.join(" "))
@@ -313,11 +317,14 @@ impl Active {
             known: &self.mirror.known,
             counts: &counts,
             upcoming: upcoming.iter().sum(),
+            limits: &self.limits,
+            prices: self.constants.prices,
             turn: self.decisions,
         };
         let pods = scale_up::pending(&view, &self.mirror.pending, cx);
         let mut verdict = scale_up::attempt(&view, &pods, &mut cluster, &mut self.cursor, cx);
         let mut productive = !verdict.increases.is_empty();
+        let raised = if productive { Vec::new() } else { scale_up::to_min_size(&view, cx) };
         let mut chosen = Vec::new();
         if !productive && !verdict.wait && self.flags.scale_down_enabled {
             cluster.keep(real);
@@ -326,6 +333,7 @@ impl Active {
                 facts: &self.facts,
                 known: &self.mirror.known,
                 counts: &counts,
+                limits: &self.limits,
                 deletions: &self.deletions,
                 idle: !self.cooldown.active(&self.flags, now),
             };
@@ -336,10 +344,12 @@ impl Active {
         }
         cluster.rollback(outer);
         self.remember(&mut verdict, cx);
-        self.apply_increases(&verdict, cx);
+        self.apply_increases(&verdict.increases, cx);
         if !productive && !verdict.wait && self.flags.scale_down_enabled {
             productive = self.start_removals(&chosen, cx);
         }
+        self.apply_increases(&raised, cx);
+        productive |= !raised.is_empty();
         self.deadlines(verdict.wake_at, cx);
         productive
     }

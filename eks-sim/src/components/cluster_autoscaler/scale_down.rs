@@ -39,6 +39,8 @@ pub(super) struct View<'a> {
     /// Known pods by slot.
     pub known: &'a [Option<Known>],
     pub counts: &'a [GroupCounts],
+    /// Smallest and largest size of each group.
+    pub limits: &'a [(u32, u32)],
     pub deletions: &'a [Deletion],
     /// No cooldown is on.
     pub idle: bool,
@@ -246,7 +248,8 @@ fn allowed(budget: &BudgetModel, cx: &Cx<'_>) -> i32 {
 fn states(view: &View<'_>, cx: &Cx<'_>) -> (Vec<GroupState>, ClusterTotals) {
     let mut totals = ClusterTotals::default();
     let mut groups = Vec::with_capacity(view.counts.len());
-    for ((id, model), count) in cx.model().groups.iter().zip(view.counts) {
+    let rows = cx.model().groups.iter().zip(view.counts).zip(view.limits);
+    for (((id, model), count), limits) in rows {
         let going = view.deletions.iter().filter(|d| d.group == id.index());
         let capacity = model.types.first().map(|t| &t.node.status.capacity);
         let amount = |name: &str| capacity.and_then(|c| c.get(name)).copied();
@@ -255,7 +258,7 @@ fn states(view: &View<'_>, cx: &Cx<'_>) -> (Vec<GroupState>, ClusterTotals) {
         let registered = count.ready + count.unready + count.starting;
         let deletions = going.count() as i64;
         groups.push(GroupState {
-            room: GroupRoom { min: model.min.into(), target: count.target, deletions },
+            room: GroupRoom { min: limits.0.into(), target: count.target, deletions },
             registered,
             atomic: false,
             unneeded_time: view.flags.scale_down_unneeded_time,

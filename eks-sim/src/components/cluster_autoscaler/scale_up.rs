@@ -7,11 +7,11 @@ use super::snapshot::{SimPod, Snapshot};
 use crate::engine::{self, Cx, Stream};
 use crate::policy::cluster_autoscaler::cluster::Cursor;
 use crate::policy::cluster_autoscaler::estimator::PodGroup;
-use crate::policy::cluster_autoscaler::expander::{ExpanderContext, PriceSettings, Priorities};
+use crate::policy::cluster_autoscaler::expander::{ExpanderContext, PodPrices, Priorities};
 use crate::policy::cluster_autoscaler::pending::{self, PendingPod};
 use crate::policy::cluster_autoscaler::registry::{GroupCounts, Registry};
 use crate::policy::cluster_autoscaler::scale_up::{
-    GroupResult, GroupView, ScaleUpContext, ScaleUpOutcome, SkipReason, scale_up,
+    self, GroupResult, GroupView, ScaleUpContext, ScaleUpOutcome, SkipReason,
 };
 use crate::policy::cluster_autoscaler::{Flags, SimCluster};
 use crate::units::{Id, SimTime, Span};
@@ -32,6 +32,10 @@ pub(super) struct Attempt<'a> {
     pub counts: &'a [GroupCounts],
     /// Upcoming nodes of all groups.
     pub upcoming: i64,
+    /// Smallest and largest size of each group.
+    pub limits: &'a [(u32, u32)],
+    /// For the `price` expander.
+    pub prices: PodPrices,
     /// Decisions so far.
     pub turn: u64,
 }
@@ -138,8 +142,8 @@ fn group_views(view: &Attempt<'_>, cx: &Cx<'_>) -> Vec<GroupView> {
         GroupView {
             name: model.name.clone(),
             target: view.counts[g].target,
-            min: model.min.into(),
-            max: model.max.into(),
+            min: view.limits[g].0.into(),
+            max: view.limits[g].1.into(),
             healthy: view.registry.group_healthy(g),
             backed_off: view.registry.is_backed_off(g, cx.now()),
             template: view.templates.get(g).map(|t| t.view.clone()),
@@ -147,6 +151,38 @@ fn group_views(view: &Attempt<'_>, cx: &Cx<'_>) -> Vec<GroupView> {
     };
     // Groups of Auto Scaling come first; what else has nodes is none of the provider's groups.
     cx.model().groups.iter().take_while(|(_, g)| g.is_managed()).map(of).collect()
+}
+
+/// Groups below their smallest size are raised to it, if the flag asks for that.
+pub(super) fn to_min_size(view: &Attempt<'_>, cx: &Cx<'_>) -> Vec<(usize, i64)> {
+    if !view.flags.enforce_node_group_min_size {
+        return Vec::new();
+    }
+    scale_up::to_min_size(&context(view, cx), &group_views(view, cx))
+}
+
+fn context<'a>(view: &Attempt<'a>, cx: &Cx<'_>) -> ScaleUpContext<'a> {
+    let (mut cores, mut memory) = (0_i64, 0_i64);
+    for (count, template) in view.counts.iter().zip(view.templates) {
+        let nodes = count.target.max(0);
+        let size = &template.view.size;
+        cores = cores.saturating_add((size.capacity_cpu / 1000).saturating_mul(nodes));
+        memory = memory.saturating_add(size.capacity_memory.saturating_mul(nodes));
+    }
+    let nodes = cx.api().live_nodes.len();
+    ScaleUpContext {
+        flags: view.flags,
+        expander: ExpanderContext {
+            chain: &view.flags.expander,
+            priorities: view.priorities,
+            price: view.prices.settings(nodes),
+        },
+        current_nodes: nodes as i64 + view.upcoming,
+        current_cores: cores,
+        current_memory: memory,
+        prices: view.prices,
+        now: cx.now(),
+    }
 }
 
 fn decide(
@@ -157,29 +193,9 @@ fn decide(
     cursor: &mut Cursor,
     cx: &Cx<'_>,
 ) -> ScaleUpOutcome {
-    let (mut cores, mut memory) = (0_i64, 0_i64);
-    for (count, template) in view.counts.iter().zip(view.templates) {
-        let nodes = count.target.max(0);
-        let size = &template.view.size;
-        cores = cores.saturating_add((size.capacity_cpu / 1000).saturating_mul(nodes));
-        memory = memory.saturating_add(size.capacity_memory.saturating_mul(nodes));
-    }
-    let context = ScaleUpContext {
-        flags: view.flags,
-        expander: ExpanderContext {
-            chain: &view.flags.expander,
-            priorities: view.priorities,
-            price: PriceSettings { preferred_cpu: 1000, stabilization_pod_price: 0.0 },
-        },
-        current_nodes: cx.api().live_nodes.len() as i64 + view.upcoming,
-        current_cores: cores,
-        current_memory: memory,
-        pod_price: |_, _| 0.0,
-        now: cx.now(),
-    };
     let key = engine::draws::key(&[engine::draws::key_str("expander"), view.turn]);
     let mut pick = |n: usize| cx.pick(Stream::ExpanderTie, key, n as u32) as usize;
-    scale_up(&context, views, groups, cluster, cursor, &mut pick)
+    scale_up::scale_up(&context(view, cx), views, groups, cluster, cursor, &mut pick)
 }
 
 /// Upstream's words for each pod that was not helped (`NotTriggerScaleUp`); none for the others.

@@ -2,14 +2,14 @@
 
 use crate::k8s::{PodSpec, ResourceList};
 use crate::policy::cluster_autoscaler::estimator::GroupShape;
-use crate::policy::cluster_autoscaler::expander::{ExpanderKind, Priorities};
+use crate::policy::cluster_autoscaler::expander::{ExpanderKind, PodPrices, Priorities};
 use crate::policy::cluster_autoscaler::flags::Range;
 use crate::policy::cluster_autoscaler::utilization::GPU;
 use crate::policy::cluster_autoscaler::{Flags, pending, requests};
-use crate::spec::scenario::ClusterAutoscalerSpec;
+use crate::spec::scenario::{ClusterAutoscalerSpec, node_limits};
 use crate::units::Span;
 use crate::world::Model;
-use crate::world::model::Template;
+use crate::world::model::{GroupModel, Template};
 use std::collections::BTreeMap;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -31,6 +31,8 @@ pub(super) struct Constants {
     pub stabilization: Span,
     /// `loop_time`: shortest time from one loop to the next.
     pub loop_time: Span,
+    /// What the `price` expander takes for a pod's requests.
+    pub prices: PodPrices,
 }
 
 impl Constants {
@@ -45,6 +47,10 @@ impl Constants {
             stabilization: d.span("cluster_autoscaler.template_stabilization"),
             // Never zero: loops that follow each other at one instant would never end.
             loop_time: d.span("cluster_autoscaler.loop_time").max(Span::from_millis(1)),
+            prices: PodPrices {
+                cpu_hour: d.f64("cluster_autoscaler.price_cpu_hour"),
+                gib_hour: d.f64("cluster_autoscaler.price_gib_hour"),
+            },
         }
     }
 }
@@ -69,6 +75,16 @@ pub(super) struct TemplateFacts {
 pub(super) fn flags(spec: &ClusterAutoscalerSpec, model: &Model) -> Flags {
     let defaults = Flags::default();
     let usual = ClusterAutoscalerSpec::default();
+    // The release goes with the cluster's version, as its documentation asks for.
+    let release = i64::from(spec.minor().unwrap_or(model.minor_version));
+    // Whether a default of the newest release holds in this one already.
+    let since =
+        |name: &str| release >= model.defaults.i64(&format!("cluster_autoscaler.{name}_since"));
+    let switch = |name: &str, given: Option<bool>| {
+        given.unwrap_or_else(|| {
+            since(name) && model.defaults.bool(&format!("cluster_autoscaler.{name}"))
+        })
+    };
     // A flag that the scenario leaves alone has the value of its constant, which a scenario may
     // override too.
     let span = |name: &str, given: Span, usual: Span| {
@@ -145,10 +161,9 @@ pub(super) fn flags(spec: &ClusterAutoscalerSpec, model: &Model) -> Flags {
             spec.daemonset_eviction_for_occupied_nodes,
             usual.daemonset_eviction_for_occupied_nodes,
         ),
-        cordon_node_before_terminating: on(
+        cordon_node_before_terminating: switch(
             "cordon_node_before_terminating",
             spec.cordon_node_before_terminating,
-            usual.cordon_node_before_terminating,
         ),
         enforce_node_group_min_size: spec.enforce_node_group_min_size,
         max_bulk_soft_taint_count: spec.max_bulk_soft_taint_count as usize,
@@ -156,7 +171,11 @@ pub(super) fn flags(spec: &ClusterAutoscalerSpec, model: &Model) -> Flags {
         max_free_difference_ratio: spec.max_free_difference_ratio,
         max_allocatable_difference_ratio: spec.max_allocatable_difference_ratio,
         scan_interval: spec.scan_interval,
-        expander: expanders(&spec.expander),
+        expander: match &spec.expander {
+            Some(chain) => expanders(chain),
+            None if since("expander") => defaults.expander.clone(),
+            None => vec![ExpanderKind::Random],
+        },
         balance_similar_node_groups: spec.balance_similar_node_groups,
         new_pod_scale_up_delay: spec.new_pod_scale_up_delay,
         max_node_provision_time: spec.max_node_provision_time,
@@ -175,10 +194,21 @@ pub(super) fn flags(spec: &ClusterAutoscalerSpec, model: &Model) -> Flags {
         ignore_daemonsets_utilization: spec.ignore_daemonsets_utilization,
         max_scale_down_parallelism: spec.max_scale_down_parallelism.into(),
         max_drain_parallelism: spec.max_drain_parallelism.into(),
-        frequent_loops_enabled: spec.frequent_loops_enabled
-            && model.defaults.bool("cluster_autoscaler.frequent_loops_enabled"),
+        frequent_loops_enabled: switch("frequent_loops_enabled", spec.frequent_loops_enabled),
         ..defaults
     }
+}
+
+/// Smallest and largest size of each group: its own, or those that `nodes` gives it.
+pub(super) fn limits(spec: &ClusterAutoscalerSpec, model: &Model) -> Vec<(u32, u32)> {
+    let given: BTreeMap<&str, (u32, u32)> = spec
+        .nodes
+        .iter()
+        .filter_map(|text| node_limits(text))
+        .map(|(min, max, name)| (name, (min, max)))
+        .collect();
+    let of = |g: &GroupModel| given.get(g.name.as_str()).copied().unwrap_or((g.min, g.max));
+    model.groups.iter().map(|(_, g)| of(g)).collect()
 }
 
 /// `MIN:MAX`.
@@ -197,6 +227,7 @@ fn expanders(chain: &str) -> Vec<ExpanderKind> {
             "least-waste" => Some(ExpanderKind::LeastWaste),
             "least-nodes" => Some(ExpanderKind::LeastNodes),
             "priority" => Some(ExpanderKind::Priority),
+            "price" => Some(ExpanderKind::Price),
             _ => None,
         })
         .collect()

@@ -12,16 +12,17 @@ use crate::engine::{self, Cx, Stream};
 use crate::units::{Id, IdVec, Span};
 use crate::world::Change;
 use crate::world::cloud::{Instance, InstanceState, LaunchFailure};
-use crate::world::model::{Allocation, GroupKind, GroupModel, ScalingModel, SubnetModel, Zone};
+use crate::world::model::{
+    Allocation, GroupKind, GroupModel, GroupType, ScalingModel, SubnetModel, Zone,
+};
 
 /// Brings a group to its desired size.
 pub(super) fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
     if !cx.model().groups[group].is_managed() {
         return;
     }
-    let state = &cx.cloud().groups[group];
-    let mut live = counted(group, cx).count();
-    let desired = state.desired as usize;
+    let mut live = capacity_of(group, cx);
+    let desired = cx.cloud().groups[group].desired;
     if live > desired {
         return scale_in(group, live - desired, cx);
     }
@@ -29,7 +30,7 @@ pub(super) fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
         match launch(group, cx) {
             Ok(instance) => {
                 start(instance, cx);
-                live += 1;
+                live = live.saturating_add(weight(instance, cx));
                 let state = &mut cx.cloud_mut().groups[group];
                 state.failing_since = None;
                 state.failure = None;
@@ -40,6 +41,16 @@ pub(super) fn reconcile(group: Id<GroupModel>, cx: &mut Cx<'_>) {
             }
         }
     }
+}
+
+/// Units of its group's size that an instance counts for.
+pub(super) fn weight(instance: Id<Instance>, cx: &Cx<'_>) -> u32 {
+    cx.cloud().instances[instance].group_type(cx.model()).weight
+}
+
+/// Units of capacity that the group counts on.
+fn capacity_of(group: Id<GroupModel>, cx: &Cx<'_>) -> u32 {
+    counted(group, cx).map(|i| weight(i, cx)).fold(0, u32::saturating_add)
 }
 
 /// Instances that the group counts on.
@@ -156,7 +167,7 @@ fn types_to_try(group: Id<GroupModel>, zone: Id<Zone>, cx: &Cx<'_>) -> Vec<u32> 
     let mut order: Vec<u32> = (0..g.types.len() as u32)
         .filter(|&i| (g.types[i as usize].capacity == CapacityType::Spot) == spot)
         .collect();
-    let rate = |i: u32| g.types[i as usize].rate;
+    let rate = |i: u32| unit_price(&g.types[i as usize]);
     let risk = |i: u32| g.types[i as usize].interruption_per_hour.to_bits();
     match if spot { scaling.spot } else { scaling.on_demand } {
         Allocation::Prioritized => {}
@@ -185,6 +196,11 @@ fn types_to_try(group: Id<GroupModel>, zone: Id<Zone>, cx: &Cx<'_>) -> Vec<u32> 
     order
 }
 
+/// The price of a unit of capacity, in billionths of a dollar an hour.
+fn unit_price(t: &GroupType) -> i64 {
+    t.rate.nanos_per_hour() / i64::from(t.weight.max(1))
+}
+
 /// Whether the next instance is bought as spot, by base capacity and share.
 fn is_spot_next(group: Id<GroupModel>, cx: &Cx<'_>) -> bool {
     let g = &cx.model().groups[group];
@@ -195,8 +211,11 @@ fn is_spot_next(group: Id<GroupModel>, cx: &Cx<'_>) -> bool {
     }
     let (mut on_demand, mut all) = (0_u32, 1_u32);
     for i in counted(group, cx) {
-        all += 1;
-        on_demand += u32::from(!is_spot(cx.cloud().instances[i].type_index as usize));
+        let units = weight(i, cx);
+        all += units;
+        if !is_spot(cx.cloud().instances[i].type_index as usize) {
+            on_demand += units;
+        }
     }
     let ScalingModel { on_demand_share: (base, percent), .. } = g.scaling;
     let above = u64::from(all.saturating_sub(base)) * u64::from(percent.min(100));
@@ -204,21 +223,22 @@ fn is_spot_next(group: Id<GroupModel>, cx: &Cx<'_>) -> bool {
     u64::from(on_demand) >= wanted
 }
 
-/// Instances that the group counts on, by zone.
+/// Capacity that the group counts on, by zone.
 fn by_zone(group: Id<GroupModel>, cx: &Cx<'_>) -> IdVec<Zone, u32> {
     let mut zones: IdVec<Zone, u32> = cx.model().zones.iter().map(|_| 0).collect();
     for i in counted(group, cx) {
-        zones[cx.cloud().instances[i].zone] += 1;
+        zones[cx.cloud().instances[i].zone] += weight(i, cx);
     }
     zones
 }
 
-/// The default termination policy: the zone with the most instances, then the oldest version of
-/// the launch template, then the instance closest to its next full hour.
-fn next_to_go(group: Id<GroupModel>, cx: &Cx<'_>) -> Option<Id<Instance>> {
+/// The default termination policy among instances of at most this weight: the zone with the most
+/// capacity, then the oldest version of the launch template, then the instance closest to its next
+/// full hour.
+fn next_to_go(group: Id<GroupModel>, most: u32, cx: &Cx<'_>) -> Option<Id<Instance>> {
     let zones = by_zone(group, cx);
     let hour = Span::from_secs(3600).nanos();
-    counted(group, cx).max_by_key(|&i| {
+    counted(group, cx).filter(|&i| weight(i, cx) <= most).max_by_key(|&i| {
         let row = &cx.cloud().instances[i];
         // One that does not run yet goes first.
         let pending = row.state == InstanceState::Pending;
@@ -228,9 +248,11 @@ fn next_to_go(group: Id<GroupModel>, cx: &Cx<'_>) -> Option<Id<Instance>> {
     })
 }
 
-fn scale_in(group: Id<GroupModel>, count: usize, cx: &mut Cx<'_>) {
-    for _ in 0..count {
-        let Some(victim) = next_to_go(group, cx) else { return };
+/// Gives back at most so much capacity: the group never falls below its desired size.
+fn scale_in(group: Id<GroupModel>, mut excess: u32, cx: &mut Cx<'_>) {
+    while excess > 0 {
+        let Some(victim) = next_to_go(group, excess, cx) else { return };
+        excess -= weight(victim, cx);
         remove(victim, "scaled in", cx);
     }
 }
@@ -249,10 +271,12 @@ pub(super) fn level(group: Id<GroupModel>, cx: &mut Cx<'_>) {
     let (Some(&least), Some(&most)) = (usable.iter().min(), usable.iter().max()) else { return };
     let cloud = cx.cloud();
     let busy = cloud.groups[group].instances.iter().any(|&i| cloud.instances[i].outgoing);
-    if most <= least + 1 {
+    // With weights no zones are level that an instance of the largest type would not level.
+    let step = g.types.iter().map(|t| t.weight).max().unwrap_or(1);
+    if most <= least.saturating_add(step) {
         return;
     }
-    if !busy && let Some(victim) = next_to_go(group, cx) {
+    if !busy && let Some(victim) = next_to_go(group, u32::MAX, cx) {
         let row = &mut cx.cloud_mut().instances[victim];
         row.outgoing = true;
         row.end_reason = "its zone had too many of the group";

@@ -179,11 +179,12 @@ impl Drain {
 /// Whether a group has as many Ready nodes as it wants, those on their way out aside.
 fn is_level(group: Id<crate::world::model::GroupModel>, cx: &Cx<'_>) -> bool {
     let cloud = cx.cloud();
-    let ready = cloud.groups[group].instances.iter().filter(|&&i| {
+    let ready = cloud.groups[group].instances.iter().filter_map(|&i| {
         let row = &cloud.instances[i];
-        !row.outgoing && row.alive && is_ready(row, cx)
+        let counts = !row.outgoing && row.alive && is_ready(row, cx);
+        counts.then(|| row.group_type(cx.model()).weight)
     });
-    ready.count() >= cloud.groups[group].desired as usize
+    ready.fold(0, u32::saturating_add) >= cloud.groups[group].desired
 }
 
 /// Whether an instance has a Ready node.

@@ -173,6 +173,33 @@ pub struct PriceSettings {
     pub stabilization_pod_price: f64,
 }
 
+/// Prices of requests, as a cloud provider's price model gives them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PodPrices {
+    /// A core for an hour.
+    pub cpu_hour: f64,
+    /// A GiB of memory for an hour.
+    pub gib_hour: f64,
+}
+
+impl PodPrices {
+    /// Price an hour of requests, by CPU (millicores) and memory (bytes).
+    #[must_use]
+    pub fn of(&self, cpu: i64, memory: i64) -> f64 {
+        let gib = memory as f64 / f64::from(1 << 30);
+        cpu as f64 / 1000.0 * self.cpu_hour + gib * self.gib_hour
+    }
+
+    /// The settings in a cluster of `nodes` nodes.
+    #[must_use]
+    pub fn settings(&self, nodes: usize) -> PriceSettings {
+        PriceSettings {
+            preferred_cpu: preferred_node(nodes).0,
+            stabilization_pod_price: self.of(500, 500 << 20),
+        }
+    }
+}
+
 const GPU_UNFITNESS: f64 = 1000.0;
 const NEW_GROUP_FACTOR: f64 = 2.0;
 /// Nodes over which the preferred size loses its weight.

@@ -6,7 +6,7 @@
 use super::balancing::{ComparedNode, GroupSize, Ratios, balance, similar};
 use super::cluster::{Cursor, SimCluster};
 use super::estimator::{Estimate, Estimation, PodGroup, TemplateSize, estimate};
-use super::expander::{ExpanderContext, ExpansionOption, best_option};
+use super::expander::{ExpanderContext, ExpansionOption, PodPrices, best_option};
 use super::flags::Flags;
 use super::limiter::{Limiter, Threshold, cluster_capacity, similar_group_capacity};
 use crate::units::{SimTime, Span};
@@ -121,8 +121,8 @@ pub struct ScaleUpContext<'a> {
     pub current_cores: i64,
     /// Memory of these nodes, in bytes.
     pub current_memory: i64,
-    /// Price an hour of one pod, by CPU (millicores) and memory (bytes).
-    pub pod_price: fn(i64, i64) -> f64,
+    /// Prices of requests (price expander).
+    pub prices: PodPrices,
     /// Clock.
     pub now: SimTime,
 }
@@ -176,6 +176,26 @@ pub fn scale_up<C: SimCluster>(
     let decision = best_option(&options, &cx.expander, pick)
         .and_then(|best| execute(cx, groups, &options[best], &work));
     ScaleUpOutcome { decision, groups: results }
+}
+
+/// Nodes to add to groups below their smallest size (`--enforce-node-group-min-size`), by group.
+///
+/// Groups that may not grow are left as they are. The limit on all nodes is held against the size
+/// of the one group, as upstream does.
+#[must_use]
+pub fn to_min_size(cx: &ScaleUpContext<'_>, groups: &[GroupView]) -> Vec<(usize, i64)> {
+    let mut increases = Vec::new();
+    for (index, group) in groups.iter().enumerate().filter(|(_, g)| g.target < g.min) {
+        let Ok(template) = usable(cx, group) else { continue };
+        let mut nodes = (group.min - group.target).min(resource_room(cx, template));
+        if cx.flags.max_nodes_total > 0 {
+            nodes = nodes.min(cx.flags.max_nodes_total.saturating_sub(group.target));
+        }
+        if nodes > 0 {
+            increases.push((index, nodes));
+        }
+    }
+    increases
 }
 
 /// The template of a group that may grow.
@@ -296,7 +316,7 @@ fn option<C: SimCluster>(
         let count = count as i64;
         cpu = cpu.saturating_add(group.shape.cpu.saturating_mul(count));
         memory = memory.saturating_add(group.shape.memory.saturating_mul(count));
-        price += (cx.pod_price)(group.shape.cpu, group.shape.memory) * count as f64;
+        price += cx.prices.of(group.shape.cpu, group.shape.memory) * count as f64;
     }
     let option = ExpansionOption {
         group: index,

@@ -5,7 +5,7 @@ use super::cluster::{Cursor, SimCluster};
 use super::drain::BlockingReason;
 use super::eligibility::UnremovableReason;
 use super::estimator::{GroupShape, TemplateSize};
-use super::expander::{ExpanderContext, ExpanderKind, PriceSettings};
+use super::expander::{ExpanderContext, ExpanderKind, PodPrices, PriceSettings};
 use super::flags::Flags;
 use super::pending::{self, PendingPod};
 use super::registry::{GroupCounts, Registry};
@@ -83,7 +83,7 @@ fn decide(
         current_nodes: cluster.len() as i64,
         current_cores: 0,
         current_memory: 0,
-        pod_price: |_, _| 0.0,
+        prices: PodPrices::default(),
         now: SimTime::ZERO,
     };
     let equivalent = pending::equivalence_groups(pods);

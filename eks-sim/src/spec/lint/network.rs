@@ -1,7 +1,7 @@
 //! Settings of the CNI that leave nodes without network or pods without addresses.
 
 use super::Input;
-use crate::catalog::{Catalog, PodNetwork};
+use crate::catalog::PodNetwork;
 use crate::spec::codes;
 use crate::spec::diagnostic::Reporter;
 use crate::spec::scenario::{NodeGroupSpec, SubnetSpec};
@@ -78,8 +78,7 @@ fn density(input: &Input<'_>, reporter: &mut Reporter<'_>) {
     let mode = PodNetwork::new(cni.enable_prefix_delegation, custom);
     for (i, group) in cluster.node_groups.iter().enumerate() {
         let Some(asked) = group.max_pods else { continue };
-        let types = group.instance_types.iter().filter_map(|t| Catalog::embedded().get(t));
-        for t in types {
+        for t in super::types_of(group, cluster) {
             let Some(addresses) = t.pod_addresses(mode, Some(cni.max_eni)) else { continue };
             if asked <= addresses.saturating_add(2) {
                 continue;
@@ -133,8 +132,8 @@ fn trunks(input: &Input<'_>, reporter: &mut Reporter<'_>) {
     if !cluster.network.cni.enable_pod_eni || chosen {
         return;
     }
-    let types = cluster.node_groups.iter().flat_map(|g| &g.instance_types);
-    let mut types = types.filter_map(|t| Catalog::embedded().get(t)).peekable();
+    let types = cluster.node_groups.iter().flat_map(|g| super::types_of(g, cluster));
+    let mut types = types.peekable();
     let trunking =
         |t: &crate::catalog::InstanceType| t.interfaces.is_some_and(|i| i.trunking == Some(true));
     if types.peek().is_none() || types.any(trunking) {

@@ -1,12 +1,12 @@
 //! Pods that no node can take, subnets that cannot hold their nodes.
 
 use super::Input;
-use crate::catalog::{Architecture, Catalog, InstanceType, InterfaceLimits, foreign_machine};
+use crate::catalog::{Architecture, InstanceType, InterfaceLimits, foreign_machine};
 use crate::k8s::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec, ResourceList};
 use crate::spec::codes;
 use crate::spec::diagnostic::Reporter;
 use crate::spec::manifest::TemplateRef;
-use crate::spec::scenario::{CniSpec, HybridNodesSpec, NodeGroupSpec, SubnetSpec};
+use crate::spec::scenario::{ClusterSpec, CniSpec, HybridNodesSpec, NodeGroupSpec, SubnetSpec};
 use crate::spec::validate::span_of;
 use std::collections::BTreeMap;
 
@@ -20,12 +20,8 @@ pub(super) fn check(input: &Input<'_>, reporter: &mut Reporter<'_>) {
         return;
     }
     let hybrid = cluster.hybrid_nodes.iter().map(|h| hybrid_shape(h, &cluster.region));
-    let shapes: Vec<Shape<'_>> = cluster
-        .node_groups
-        .iter()
-        .flat_map(|g| shapes_of(g, &cluster.network.subnets, &cluster.region))
-        .chain(hybrid)
-        .collect();
+    let shapes: Vec<Shape<'_>> =
+        cluster.node_groups.iter().flat_map(|g| shapes_of(g, cluster)).chain(hybrid).collect();
     if shapes.is_empty() {
         return;
     }
@@ -80,7 +76,8 @@ fn may_hold_nodes(group: &NodeGroupSpec, subnet: &SubnetSpec) -> bool {
     }
 }
 
-fn shapes_of<'a>(group: &NodeGroupSpec, subnets: &[SubnetSpec], region: &str) -> Vec<Shape<'a>> {
+fn shapes_of<'a>(group: &NodeGroupSpec, cluster: &ClusterSpec) -> Vec<Shape<'a>> {
+    let (subnets, region) = (&cluster.network.subnets, cluster.region.as_str());
     let mut zones: Vec<String> =
         subnets.iter().filter(|s| may_hold_nodes(group, s)).map(|s| s.zone.clone()).collect();
     if zones.is_empty() {
@@ -90,7 +87,7 @@ fn shapes_of<'a>(group: &NodeGroupSpec, subnets: &[SubnetSpec], region: &str) ->
     zones.dedup();
     let os = if group.ami_family.starts_with("WINDOWS") { "windows" } else { "linux" };
     let mut shapes = Vec::new();
-    for instance in group.instance_types.iter().filter_map(|t| Catalog::embedded().get(t)) {
+    for instance in super::types_of(group, cluster) {
         for zone in &zones {
             let mut labels = group.labels.clone();
             for (key, value) in [
@@ -227,10 +224,9 @@ fn subnets(input: &Input<'_>, reporter: &mut Reporter<'_>) {
         let own: Vec<&SubnetSpec> =
             network.subnets.iter().filter(|s| may_hold_nodes(group, s)).collect();
         let each = u64::from(group.max_size).div_ceil(own.len().max(1) as u64);
-        let per_node = group
-            .instance_types
-            .iter()
-            .filter_map(|t| Catalog::embedded().get(t)?.interfaces.as_ref())
+        let per_node = super::types_of(group, cluster)
+            .into_iter()
+            .filter_map(|t| t.interfaces.as_ref())
             .map(|i| if elsewhere { 1 } else { held(i, &network.cni) })
             .max()
             .unwrap_or(1);

@@ -5,15 +5,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Flags of Cluster Autoscaler; names are its flags' in camelCase, defaults are its own.
+/// Flags of Cluster Autoscaler; names are its flags' in camelCase, defaults are those of its
+/// release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ClusterAutoscalerSpec {
+    /// Release whose defaults hold, such as `1.35` (default: that of the cluster's version).
+    pub version: Option<String>,
+    /// Sizes that hold instead of a group's own, as `--nodes` takes them: `MIN:MAX:NAME`.
+    pub nodes: Vec<String>,
     /// Time between loops (10 s).
     pub scan_interval: Span,
-    /// Chain of `random`, `most-pods`, `least-waste`, `least-nodes`, `priority`, separated by commas
-    /// (`least-waste`). AWS has no price model, so `price` is refused as upstream does.
-    pub expander: String,
+    /// Chain of `random`, `most-pods`, `least-waste`, `least-nodes`, `price`, `priority`, separated
+    /// by commas (`least-waste`, before 1.33 `random`). Upstream has no price model of AWS and does
+    /// not start with `price`; here it takes the catalogue's prices.
+    pub expander: Option<String>,
     /// Whether similar groups are kept level (false).
     pub balance_similar_node_groups: bool,
     /// Age a pod must reach before it causes a scale-up (0 s).
@@ -50,8 +56,9 @@ pub struct ClusterAutoscalerSpec {
     pub max_scale_down_parallelism: u32,
     /// Nodes drained in parallel (1).
     pub max_drain_parallelism: u32,
-    /// Whether a new unschedulable pod or a productive loop starts the next loop at once (true).
-    pub frequent_loops_enabled: bool,
+    /// Whether a new unschedulable pod or a productive loop starts the next loop at once (true,
+    /// before 1.35 false).
+    pub frequent_loops_enabled: Option<bool>,
     /// How long a registered node may take to become Ready before it counts as unready (15 m).
     pub max_node_startup_time: Span,
     /// Labels that do not matter when groups are compared.
@@ -102,8 +109,8 @@ pub struct ClusterAutoscalerSpec {
     pub daemonset_eviction_for_empty_nodes: bool,
     /// Evict DaemonSet pods of other nodes (true).
     pub daemonset_eviction_for_occupied_nodes: bool,
-    /// Cordon a node that goes (true).
-    pub cordon_node_before_terminating: bool,
+    /// Cordon a node that goes (true, before 1.34 false).
+    pub cordon_node_before_terminating: Option<bool>,
     /// Raise groups to their smallest size (false).
     pub enforce_node_group_min_size: bool,
     /// Soft taints changed in one loop (10).
@@ -121,8 +128,10 @@ pub struct ClusterAutoscalerSpec {
 impl Default for ClusterAutoscalerSpec {
     fn default() -> Self {
         Self {
+            version: None,
+            nodes: Vec::new(),
             scan_interval: Span::from_secs(10),
-            expander: "least-waste".to_owned(),
+            expander: None,
             balance_similar_node_groups: false,
             new_pod_scale_up_delay: Span::ZERO,
             max_node_provision_time: Span::from_secs(900),
@@ -141,7 +150,7 @@ impl Default for ClusterAutoscalerSpec {
             ignore_daemonsets_utilization: false,
             max_scale_down_parallelism: 10,
             max_drain_parallelism: 1,
-            frequent_loops_enabled: true,
+            frequent_loops_enabled: None,
             max_node_startup_time: Span::from_secs(900),
             balancing_ignore_labels: Vec::new(),
             cores_total: "0:320000".to_owned(),
@@ -167,7 +176,7 @@ impl Default for ClusterAutoscalerSpec {
             ignore_mirror_pods_utilization: false,
             daemonset_eviction_for_empty_nodes: false,
             daemonset_eviction_for_occupied_nodes: true,
-            cordon_node_before_terminating: true,
+            cordon_node_before_terminating: None,
             enforce_node_group_min_size: false,
             max_bulk_soft_taint_count: 10,
             memory_difference_ratio: 0.015,
@@ -176,4 +185,24 @@ impl Default for ClusterAutoscalerSpec {
             priorities: BTreeMap::new(),
         }
     }
+}
+
+impl ClusterAutoscalerSpec {
+    /// Minor version of the release it names; `None` if it names none, or none that is one.
+    #[must_use]
+    pub fn minor(&self) -> Option<u32> {
+        let mut parts = self.version.as_deref()?.strip_prefix("1.")?.splitn(2, '.');
+        let minor = parts.next()?.parse().ok()?;
+        let patch = parts.next().is_none_or(|p| p.parse::<u32>().is_ok());
+        patch.then_some(minor)
+    }
+}
+
+/// An entry of `nodes`: smallest size, largest size, name of the group.
+#[must_use]
+pub fn node_limits(text: &str) -> Option<(u32, u32, &str)> {
+    let mut parts = text.splitn(3, ':');
+    let (min, max) = (parts.next()?.trim().parse().ok()?, parts.next()?.trim().parse().ok()?);
+    let name = parts.next()?.trim();
+    (!name.is_empty()).then_some((min, max, name))
 }

@@ -1,5 +1,6 @@
 //! Node groups, Fargate profiles, hybrid nodes and the account's quotas.
 
+use super::OverrideSpec;
 use crate::units::Quantity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ pub struct NodeGroupSpec {
     pub kind: String,
     /// Instance types, preferred first (default `[m6i.large]`).
     pub instance_types: Vec<String>,
-    /// Nodes at least (default 1).
+    /// Nodes at least (default 1); with weights, units of capacity, as the other two sizes.
     pub min_size: u32,
     /// Nodes at most (default 20).
     pub max_size: u32,
@@ -88,6 +89,8 @@ impl Default for NodeGroupSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct MixedInstancesSpec {
+    /// Types with weights, or requirements that types must meet, instead of `instanceTypes`.
+    pub overrides: Vec<OverrideSpec>,
     /// On-demand instances before anything else (default 0).
     pub on_demand_base_capacity: u32,
     /// Share of on-demand instances above the base in percent (default 100).
@@ -104,6 +107,7 @@ pub struct MixedInstancesSpec {
 impl Default for MixedInstancesSpec {
     fn default() -> Self {
         Self {
+            overrides: Vec::new(),
             on_demand_base_capacity: 0,
             on_demand_percentage_above_base_capacity: 100,
             on_demand_allocation_strategy: "lowest-price".to_owned(),

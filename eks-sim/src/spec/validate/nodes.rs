@@ -3,7 +3,8 @@
 use super::{Checker, unique};
 use crate::spec::codes;
 use crate::spec::manifest;
-use crate::spec::scenario::{ClusterAutoscalerSpec, Scenario, TaintSpec};
+use crate::spec::scenario::{ClusterAutoscalerSpec, ClusterSpec, Scenario, TaintSpec, node_limits};
+use crate::spec::suggest;
 
 /// Quotas of on-demand vCPUs; those of spot have `spot-` before them.
 const QUOTAS: [&str; 10] =
@@ -57,17 +58,32 @@ fn name(name: &str, what: &str, path: &str, c: &mut Checker<'_, '_>) {
 }
 
 /// Flags that have a form or a range.
-pub(super) fn cluster_autoscaler(spec: &ClusterAutoscalerSpec, at: &str, c: &mut Checker<'_, '_>) {
-    for expander in spec.expander.split(',').map(str::trim) {
+pub(super) fn cluster_autoscaler(
+    spec: &ClusterAutoscalerSpec,
+    cluster: &ClusterSpec,
+    at: &str,
+    c: &mut Checker<'_, '_>,
+) {
+    for expander in spec.expander.iter().flat_map(|chain| chain.split(',')).map(str::trim) {
         let path = format!("{at}.expander");
-        if expander == "price" {
-            let message = "the expander `price` needs a price model, which AWS has not".to_owned();
-            let help = "write for example `priority,least-waste`";
-            c.error(codes::UNKNOWN_VALUE, &path, message, help);
-            continue;
-        }
-        let known = ["random", "most-pods", "least-waste", "least-nodes", "priority"];
+        let known = ["random", "most-pods", "least-waste", "least-nodes", "price", "priority"];
         c.one_of(&path, expander, &known);
+        if expander == "price" {
+            let message = "Cluster Autoscaler has no price model of AWS and does not start with \
+                           the expander `price`"
+                .to_owned();
+            let help = "it is simulated with the catalogue's prices; on a real cluster use for \
+                        example `priority,least-waste`";
+            c.warning(codes::REFUSED_BY_AWS, &path, message, help);
+        }
+    }
+    if let Some(version) = spec.version.as_ref().filter(|_| spec.minor().is_none()) {
+        let message = format!("`{version}` is no release of Cluster Autoscaler");
+        let help = "write for example `1.34` or `1.34.1`";
+        c.error(codes::BAD_VALUE, &format!("{at}.version"), message, help);
+    }
+    for (i, text) in spec.nodes.iter().enumerate() {
+        limits(text, cluster, &format!("{at}.nodes.{i}"), c);
     }
     for (field, text) in [("coresTotal", &spec.cores_total), ("memoryTotal", &spec.memory_total)] {
         let range = text.split_once(':').and_then(|(min, max)| {
@@ -100,5 +116,29 @@ pub(super) fn cluster_autoscaler(spec: &ClusterAutoscalerSpec, at: &str, c: &mut
             let help = "write a number; the highest that matches wins";
             c.error(codes::BAD_VALUE, &format!("{at}.priorities.{priority}"), message, help);
         }
+    }
+}
+
+/// An entry of `nodes`: the Auto Scaling group must exist and take these sizes.
+fn limits(text: &str, cluster: &ClusterSpec, path: &str, c: &mut Checker<'_, '_>) {
+    let Some((min, max, name)) = node_limits(text) else {
+        let message = format!("`{text}` gives no sizes");
+        c.error(codes::BAD_VALUE, path, message, "write MIN:MAX:NAME, for example `2:10:workers`");
+        return;
+    };
+    let Some(group) = cluster.node_groups.iter().find(|g| g.name == name) else {
+        let names = || cluster.node_groups.iter().map(|g| g.name.as_str());
+        let help = match suggest::nearest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the groups are {}", suggest::list(names())),
+        };
+        c.error(codes::NO_SUCH_OBJECT, path, format!("no node group `{name}`"), help);
+        return;
+    };
+    if min > max || min < group.min_size || max > group.max_size {
+        let (least, most) = (group.min_size, group.max_size);
+        let message = format!("the group `{name}` has {least} to {most} nodes, not {min} to {max}");
+        let help = format!("write sizes from {least} to {most}; EC2 refuses others");
+        c.error(codes::OUT_OF_RANGE, path, message, help);
     }
 }

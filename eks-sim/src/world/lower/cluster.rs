@@ -8,6 +8,7 @@ use crate::catalog::{
 };
 use crate::k8s::{self, ResourceList};
 use crate::spec::scenario::{ClusterSpec, NodeGroupSpec};
+use crate::spec::selection::types_of;
 use crate::units::{Bytes, Dist, Id, Money, MoneyRate, Quantity};
 use crate::world::model::{
     ControlPlaneModel, GroupModel, GroupType, Model, SubnetModel, SubnetRole,
@@ -143,33 +144,13 @@ fn group(
         );
     }
     let subnets = group_subnets(g, path, model, errors);
+    let listed = listed_types(g, path, region, model, errors)?;
     let mut types: Vec<GroupType> = Vec::new();
-    for (k, name) in g.instance_types.iter().enumerate() {
-        let at = format!("{path}.instanceTypes[{k}]");
-        let Some(instance) = Catalog::embedded().get(name) else {
-            let near = Catalog::embedded().nearest_names(name, 3);
-            errors.error(
-                at,
-                format!("unknown instance type `{name}`"),
-                if near.is_empty() {
-                    "list types with `eks-sim catalog`".to_owned()
-                } else {
-                    format!("did you mean {}?", near.join(", "))
-                },
-            );
-            continue;
-        };
+    for (at, instance, weight) in listed {
         for &capacity in &capacities {
             let t = group_type(g, instance, capacity, ami.0, region, model, &at, errors);
-            types.extend(t);
+            types.extend(t.map(|t| GroupType { weight, ..t }));
         }
-    }
-    if g.instance_types.is_empty() {
-        errors.error(
-            format!("{path}.instanceTypes"),
-            "no instance type is given",
-            "write for example `[m6i.large]`",
-        );
     }
     // The list once for on-demand, once for spot.
     types.sort_by_key(|t| t.capacity == CapacityType::Spot);
@@ -192,6 +173,56 @@ fn group(
         disk_gib: g.disk_size,
         scaling,
     })
+}
+
+/// The types that a group names, or that its requirements leave: place, type, weight.
+fn listed_types(
+    g: &NodeGroupSpec,
+    path: &str,
+    region: Region,
+    model: &Model,
+    errors: &mut Errors,
+) -> Option<Vec<(String, &'static InstanceType, u32)>> {
+    let overrides = g.mixed_instances.as_ref().map_or(&[][..], |m| &m.overrides);
+    if !overrides.is_empty() {
+        let at = format!("{path}.mixedInstances.overrides");
+        let found = types_of(g, region, &model.defaults);
+        if found.is_empty() {
+            errors.error(
+                at,
+                format!("no instance type of {} meets the requirements", region.name()),
+                "ask for less; see `eks-sim catalog`",
+            );
+            return None;
+        }
+        return Some(found.into_iter().map(|(t, weight)| (at.clone(), t, weight)).collect());
+    }
+    let mut found = Vec::new();
+    for (k, name) in g.instance_types.iter().enumerate() {
+        let at = format!("{path}.instanceTypes[{k}]");
+        let Some(instance) = Catalog::embedded().get(name) else {
+            let near = Catalog::embedded().nearest_names(name, 3);
+            errors.error(
+                at,
+                format!("unknown instance type `{name}`"),
+                if near.is_empty() {
+                    "list types with `eks-sim catalog`".to_owned()
+                } else {
+                    format!("did you mean {}?", near.join(", "))
+                },
+            );
+            continue;
+        };
+        found.push((at, instance, 1));
+    }
+    if g.instance_types.is_empty() {
+        errors.error(
+            format!("{path}.instanceTypes"),
+            "no instance type is given",
+            "write for example `[m6i.large]`",
+        );
+    }
+    Some(found)
 }
 
 /// A price per GiB and month as a rate for so many GiB.
@@ -347,6 +378,7 @@ fn group_type(
         capacity,
         fee: MoneyRate::ZERO,
         startup_taints: super::node_groups::taints(&g.startup_taints),
+        weight: 1,
         rate,
         interruption_per_hour: hazard,
         node,

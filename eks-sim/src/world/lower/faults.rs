@@ -3,6 +3,7 @@
 use super::Errors;
 use crate::catalog::{CapacityType, Catalog};
 use crate::spec::scenario::{FaultSpec, Scenario, StockoutSpec};
+use crate::spec::selection::matches;
 use crate::units::{Dist, SimTime, Span};
 use crate::world::model::{FaultKind, FaultModel, Model, RandomFault, StockoutModel, StockoutRate};
 
@@ -167,20 +168,6 @@ fn stockout(s: &StockoutSpec, path: &str, model: &Model, errors: &mut Errors) ->
     Some(FaultKind::Stockout { pools, duration: s.duration })
 }
 
-/// Whether a name is meant by a pattern in which `*` stands for any letters.
-fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
-}
-
 fn random(
     f: &FaultSpec,
     what: &str,
@@ -239,18 +226,4 @@ fn random(
     }
     let duration = f.duration.map(Dist::constant);
     Some(FaultModel { at: None, kind: FaultKind::Random { what: kind, mean, duration } })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn stars_stand_for_any_letters() {
-        assert!(matches("m6i.large", "m6i.large") && !matches("m6i.large", "m6i.xlarge"));
-        assert!(matches("m6i.*", "m6i.2xlarge") && !matches("m6i.*", "m6id.large"));
-        assert!(matches("*.large", "c5.large") && !matches("*.large", "c5.xlarge"));
-        assert!(matches("*", "c5.large") && matches("c*.x*e", "c7g.xlarge"));
-        assert!(!matches("a*aa", "aa"));
-    }
 }

@@ -30,28 +30,15 @@ pub(super) fn capacities(
     path: &str,
     errors: &mut Errors,
 ) -> Option<Vec<CapacityType>> {
-    if let Some(mixed) = &g.mixed_instances {
-        let only_on_demand = mixed.on_demand_percentage_above_base_capacity >= 100;
-        let only_spot = mixed.on_demand_percentage_above_base_capacity == 0
-            && mixed.on_demand_base_capacity == 0;
-        return Some(match (only_on_demand, only_spot) {
-            (true, _) => vec![CapacityType::OnDemand],
-            (_, true) => vec![CapacityType::Spot],
-            _ => vec![CapacityType::OnDemand, CapacityType::Spot],
-        });
+    if g.mixed_instances.is_none() && !["ON_DEMAND", "SPOT"].contains(&g.capacity_type.as_str()) {
+        errors.error(
+            format!("{path}.capacityType"),
+            format!("`{}` is not a capacity type", g.capacity_type),
+            "use ON_DEMAND or SPOT",
+        );
+        return None;
     }
-    match g.capacity_type.as_str() {
-        "ON_DEMAND" => Some(vec![CapacityType::OnDemand]),
-        "SPOT" => Some(vec![CapacityType::Spot]),
-        other => {
-            errors.error(
-                format!("{path}.capacityType"),
-                format!("`{other}` is not a capacity type"),
-                "use ON_DEMAND or SPOT",
-            );
-            None
-        }
-    }
+    Some(crate::spec::selection::capacities(g))
 }
 
 /// The image and the constant of its boot time.
@@ -177,6 +164,19 @@ pub(super) fn scaling(
         );
     }
     let mixed = g.mixed_instances.clone().unwrap_or_default();
+    let by_attributes = mixed.overrides.iter().any(|o| o.instance_requirements.is_some());
+    let prioritized = |strategy: &str| strategy.ends_with("prioritized");
+    if by_attributes
+        && (prioritized(&mixed.on_demand_allocation_strategy)
+            || prioritized(&mixed.spot_allocation_strategy))
+    {
+        errors.error(
+            format!("{path}.mixedInstances"),
+            "types that are chosen by their attributes have no order of priority",
+            "use lowest-price, capacity-optimized or price-capacity-optimized",
+        );
+        return None;
+    }
     let (on_demand, spot) = match &g.mixed_instances {
         None if managed => (Allocation::Prioritized, Allocation::PriceCapacityOptimized),
         None => (Allocation::Prioritized, Allocation::LowestPrice),
@@ -202,6 +202,11 @@ pub(super) fn scaling(
         drains: managed || g.node_termination_handler,
         update: update(g, path, errors)?,
         warm: warm_pool(g, path, errors)?,
+        least: mixed.overrides.iter().find_map(|o| {
+            let wanted = o.instance_requirements.as_ref()?;
+            let mib = i64::from(wanted.memory_mib.min.unwrap_or(0));
+            Some((wanted.v_cpu_count.min.unwrap_or(0), mib << 20))
+        }),
         tags: (!managed).then(|| g.tags.clone().into_iter().collect()),
     })
 }

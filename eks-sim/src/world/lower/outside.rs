@@ -101,6 +101,7 @@ fn hybrid(
     let t = GroupType {
         instance_type: foreign_machine(&h.name, h.vcpu, memory, architecture),
         capacity: CapacityType::OnDemand,
+        weight: 1,
         rate: MoneyRate::from_usd_per_hour(fee * f64::from(h.vcpu)),
         fee: MoneyRate::ZERO,
         interruption_per_hour: 0.0,
@@ -334,6 +335,7 @@ fn micro_vm(
     GroupType {
         instance_type: foreign_machine(&name, 0, memory, Architecture::Amd64),
         capacity: CapacityType::OnDemand,
+        weight: 1,
         rate: MoneyRate::from_usd_per_hour(usd * ratio),
         fee: MoneyRate::ZERO,
         interruption_per_hour: 0.0,

@@ -112,6 +112,7 @@ fn node_type(node: &TraceNode) -> GroupType {
     GroupType {
         instance_type: &FOREIGN_MACHINE,
         capacity: CapacityType::OnDemand,
+        weight: 1,
         startup_taints: Vec::new(),
         rate: MoneyRate::ZERO,
         fee: MoneyRate::ZERO,

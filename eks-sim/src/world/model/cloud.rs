@@ -81,6 +81,9 @@ pub struct ScalingModel {
     pub update: UpdateModel,
     /// Instances kept ready, and whether they run meanwhile.
     pub warm: Option<(u32, bool)>,
+    /// With attribute-based selection: the fewest processors and the least memory (bytes) that a
+    /// type may have, which stand for the group where it has no node.
+    pub least: Option<(u32, i64)>,
     /// What Cluster Autoscaler knows of a group without nodes: `None` if EKS tells it everything,
     /// else the group's tags.
     pub tags: Option<k8s::StringMap>,
@@ -147,6 +150,8 @@ pub struct GroupType {
     pub instance_type: &'static InstanceType,
     /// On-demand or spot.
     pub capacity: CapacityType,
+    /// Units of its group's size that an instance counts for.
+    pub weight: u32,
     /// Price.
     pub rate: MoneyRate,
     /// Fee of EKS Auto Mode on top.

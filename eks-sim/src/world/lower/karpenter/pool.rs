@@ -180,6 +180,7 @@ fn group_type(
     Some(GroupType {
         instance_type: t,
         capacity: how,
+        weight: 1,
         rate,
         fee,
         interruption_per_hour: hazard,
