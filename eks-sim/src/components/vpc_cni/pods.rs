@@ -20,19 +20,18 @@ impl VpcCni {
         if branch {
             return self.assign_branch(pod, key, node, cx);
         }
-        match d.pool.assign(configs[usize::from(d.nitro)].prefix_delegation, key, now) {
-            Ok(address) => {
+        match d.pool.assign_in(configs[usize::from(d.nitro)].prefix_delegation, key, now) {
+            Ok((address, subnet)) => {
                 let raw = match address {
                     IpAddr::V4(v4) => u32::from(v4),
                     IpAddr::V6(_) => 0,
                 };
-                let subnet = d.pool.subnet_of(key).map(Id::new);
                 if let Some(m) = cx.machines_mut().pod_mut(pod) {
                     m.address = Some(raw);
                     m.addressed = now;
                 }
                 cx.emit(Change::PodAddressed(pod));
-                if let Some(subnet) = subnet {
+                if let Some(subnet) = subnet.map(Id::new) {
                     cx.cloud_mut().subnets[subnet].assigned += 1;
                     cx.emit(Change::SubnetChanged(subnet));
                 }
@@ -51,14 +50,11 @@ impl VpcCni {
             return self.release_branch(pod, key, node, cx);
         }
         let Some(d) = self.daemon(node).filter(|d| !d.ended) else { return };
-        let subnet = d.pool.subnet_of(key).map(Id::new);
-        if d.pool.release(key, now).is_none() {
-            return;
-        }
+        let Some((_, subnet)) = d.pool.release_in(key, now) else { return };
         if let Some(m) = cx.machines_mut().pod_mut(pod) {
             m.address = None;
         }
-        if let Some(subnet) = subnet {
+        if let Some(subnet) = subnet.map(Id::new) {
             let row = &mut cx.cloud_mut().subnets[subnet];
             row.assigned = row.assigned.saturating_sub(1);
             cx.emit(Change::SubnetChanged(subnet));

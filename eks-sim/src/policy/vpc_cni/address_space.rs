@@ -113,11 +113,16 @@ pub struct AddressSpace {
     whole_blocks: u32,
     /// Free addresses inside prefix reservations.
     free_for_prefixes: u32,
+    /// Addresses that can be picked, by stretch of words: a search skips whole stretches.
+    in_stretch: Vec<u32>,
     /// No address in a word below this one can be picked.
     lowest_word: usize,
     /// No block in a word below this one can be picked.
     lowest_block_word: usize,
 }
+
+/// Words of a stretch.
+const STRETCH: usize = 16;
 
 impl AddressSpace {
     /// An empty subnet: only the five reserved addresses are taken.
@@ -136,8 +141,10 @@ impl AddressSpace {
         (size..taken.len() * 64).for_each(|beyond| set(&mut taken, beyond));
         let mut counts = [0; HOLDINGS];
         counts[Holding::Free as usize] = size as u32;
+        let stretch = |at: usize| (size - at).min(64 * STRETCH) as u32;
         let mut space = Self {
             cidr,
+            in_stretch: (0..size).step_by(64 * STRETCH).map(stretch).collect(),
             first: u32::from(cidr.first()),
             holdings: vec![Holding::Free; size],
             taken,
@@ -170,7 +177,9 @@ impl AddressSpace {
         for at in start..start + range.size() as u32 {
             if !get(kept, at as usize) {
                 set(kept, at as usize);
-                self.free_for_prefixes += u32::from(!get(&self.taken, at as usize));
+                let free = u32::from(!get(&self.taken, at as usize));
+                self.free_for_prefixes += free;
+                self.in_stretch[at as usize / (64 * STRETCH)] -= free;
             }
         }
         Ok(())
@@ -311,9 +320,13 @@ impl AddressSpace {
             Placement::Sequential => 0,
             Placement::Random(below) => below(free).min(free - 1),
         };
-        let start = self.lowest_word;
         let mut left = rank;
-        for word in start..self.taken.len() {
+        let mut stretch = self.lowest_word / STRETCH;
+        while let Some(all) = self.in_stretch.get(stretch).filter(|all| **all <= left) {
+            left -= all;
+            stretch += 1;
+        }
+        for word in self.lowest_word.max(stretch * STRETCH)..self.taken.len() {
             let kept = self.for_prefixes.as_ref().map_or(0, |kept| kept[word]);
             let bits = !(self.taken[word] | kept);
             if rank == 0 && bits != 0 {
@@ -353,7 +366,9 @@ impl AddressSpace {
             self.whole_blocks -= 1;
         }
         self.taken_in_block[block] += 1;
-        self.free_for_prefixes -= self.kept(index);
+        let kept = self.kept(index);
+        self.free_for_prefixes -= kept;
+        self.in_stretch[index / (64 * STRETCH)] -= 1 - kept;
     }
 
     fn free_at(&mut self, at: u32) {
@@ -372,7 +387,9 @@ impl AddressSpace {
             self.whole_blocks += 1;
             self.lowest_block_word = self.lowest_block_word.min(block / 64);
         }
-        self.free_for_prefixes += self.kept(index);
+        let kept = self.kept(index);
+        self.free_for_prefixes += kept;
+        self.in_stretch[index / (64 * STRETCH)] += 1 - kept;
     }
 
     fn kept(&self, index: usize) -> u32 {

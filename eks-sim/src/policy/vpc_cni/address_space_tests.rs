@@ -69,6 +69,34 @@ fn a_prefix_reservation_keeps_single_addresses_out() {
     assert_eq!(out, [Ipv4Addr::new(10, 0, 0, 32)]);
 }
 
+/// A pick by rank is the address of that rank among the free ones that are not kept, whatever
+/// stretches the search skips.
+#[test]
+fn a_pick_is_the_address_of_its_rank() {
+    let mut space = space("10.0.0.0/20");
+    space.reserve_for_prefixes("10.0.4.0/23".parse().unwrap()).unwrap();
+    let kept = |a: &Ipv4Addr| matches!(a.octets()[2], 4 | 5);
+    let mut below = draws(11);
+    let mut held: Vec<Ipv4Addr> = Vec::new();
+    for turn in 0..3_000 {
+        if turn % 3 == 2 {
+            let at = below(held.len() as u32) as usize;
+            assert!(space.release(held.swap_remove(at)).is_some());
+            continue;
+        }
+        let free: Vec<Ipv4Addr> = space.addresses(Holding::Free).filter(|a| !kept(a)).collect();
+        let rank = below(free.len() as u32);
+        let mut ask = |n: u32| {
+            assert_eq!(n as usize, free.len());
+            rank
+        };
+        let mut out = Vec::new();
+        space.take(Holding::Other, 1, &mut Placement::Random(&mut ask), &mut out).unwrap();
+        assert_eq!(out, [free[rank as usize]]);
+        held.extend(out);
+    }
+}
+
 #[test]
 fn scattered_addresses_break_blocks() {
     let mut scattered = space("10.0.0.0/20");

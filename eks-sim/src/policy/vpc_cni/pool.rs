@@ -84,20 +84,34 @@ impl Slot {
     }
 }
 
+impl Slot {
+    fn holds(self, address: u32) -> bool {
+        let size = if self.prefix { PREFIX_SIZE } else { 1 };
+        address.wrapping_sub(self.first) < size
+    }
+}
+
+/// An address of an interface.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     eni: EniId,
-    first: u32,
-    bit: u8,
+    address: u32,
 }
 
 /// The addresses of one node and who has them.
+///
+/// A cluster has thousands of pools, each touched now and then, so what counts is how much memory
+/// an operation touches: pods are a short list, and sums over the interfaces are kept.
 #[derive(Clone, Debug)]
 pub struct Pool {
     enis: Vec<Eni>,
     next_eni: u32,
-    /// Only looked up, never walked.
-    places: FxHashMap<u64, Place>,
+    /// Sums over interfaces that serve pods, of plain addresses and of prefixes.
+    sums: [Tally; 2],
+    /// Interfaces that serve none because their subnet is excluded.
+    excluded: u32,
+    /// Who has which address, in no order.
+    places: Vec<(u64, Place)>,
     /// Addresses given back, oldest first.
     cooling: VecDeque<(SimTime, Place)>,
     cooldown: Span,
@@ -115,7 +129,9 @@ impl Pool {
         let mut pool = Self {
             enis: Vec::new(),
             next_eni: 0,
-            places: FxHashMap::default(),
+            sums: [Tally::default(); 2],
+            excluded: 0,
+            places: Vec::new(),
             cooling: VecDeque::new(),
             cooldown: config.ip_cooldown,
             ipv6: None,
@@ -155,17 +171,21 @@ impl Pool {
     /// Counts over interfaces that serve pods, in the current mode.
     #[must_use]
     pub fn stats(&self, prefix_delegation: bool) -> Stats {
-        let mut stats = Stats::default();
-        for eni in self.enis.iter().filter(|eni| !eni.facts.excluded) {
-            let size = if prefix_delegation { PREFIX_SIZE } else { 1 };
-            let tally = &eni.tallies[usize::from(prefix_delegation)];
-            stats.total += i64::from(tally.slots * size);
-            stats.assigned += i64::from(tally.assigned);
-            stats.cooling += i64::from(tally.cooling);
-            stats.prefixes += i64::from(eni.tallies[1].slots);
-            stats.free_prefixes += i64::from(eni.tallies[1].free_slots);
+        let size = if prefix_delegation { PREFIX_SIZE } else { 1 };
+        let sum = &self.sums[usize::from(prefix_delegation)];
+        Stats {
+            total: i64::from(sum.slots * size),
+            assigned: i64::from(sum.assigned),
+            cooling: i64::from(sum.cooling),
+            prefixes: i64::from(self.sums[1].slots),
+            free_prefixes: i64::from(self.sums[1].free_slots),
         }
-        stats
+    }
+
+    /// Whether some interface serves no pods because its subnet is excluded.
+    #[must_use]
+    pub const fn has_excluded(&self) -> bool {
+        self.excluded > 0
     }
 
     /// Every address the node holds in its subnets: interfaces' own, and ranges.
@@ -192,16 +212,29 @@ impl Pool {
         pod: u64,
         now: SimTime,
     ) -> Result<IpAddr, NoAddress> {
+        self.assign_in(prefix_delegation, pod, now).map(|(address, _)| address)
+    }
+
+    /// The same, with the subnet of the interface that serves it; `None` under IPv6.
+    ///
+    /// # Errors
+    /// When no address is usable right now.
+    pub fn assign_in(
+        &mut self,
+        prefix_delegation: bool,
+        pod: u64,
+        now: SimTime,
+    ) -> Result<(IpAddr, Option<u32>), NoAddress> {
         if let Some(prefix) = self.ipv6 {
             let given = &mut self.ipv6_given;
             let suffix = self.ipv6_pods.entry(pod).or_insert_with(|| {
                 *given += 1;
                 *given
             });
-            return Ok(Ipv6Addr::from(prefix | u128::from(*suffix)).into());
+            return Ok((Ipv6Addr::from(prefix | u128::from(*suffix)).into(), None));
         }
-        if let Some(place) = self.places.get(&pod) {
-            return Ok(place.address());
+        if let Some(place) = self.place_of(pod) {
+            return Ok((place.address(), self.eni(place.eni).map(|eni| eni.facts.subnet)));
         }
         self.rest(now);
         let size = if prefix_delegation { PREFIX_SIZE } else { 1 };
@@ -210,9 +243,9 @@ impl Pool {
             if tally.assigned + tally.cooling == tally.slots * size {
                 continue;
             }
-            if let Some(place) = eni.give(prefix_delegation) {
-                self.places.insert(pod, place);
-                return Ok(place.address());
+            if let Some(place) = eni.give(prefix_delegation, &mut self.sums) {
+                self.places.push((pod, place));
+                return Ok((place.address(), Some(eni.facts.subnet)));
             }
         }
         Err(NoAddress)
@@ -220,17 +253,25 @@ impl Pool {
 
     /// Takes the address of `pod` back; it cools down before another pod gets it.
     pub fn release(&mut self, pod: u64, now: SimTime) -> Option<IpAddr> {
+        self.release_in(pod, now).map(|(address, _)| address)
+    }
+
+    /// The same, with the subnet of the interface that served it; `None` under IPv6.
+    pub fn release_in(&mut self, pod: u64, now: SimTime) -> Option<(IpAddr, Option<u32>)> {
         if let (Some(prefix), Some(suffix)) = (self.ipv6, self.ipv6_pods.remove(&pod)) {
-            return Some(Ipv6Addr::from(prefix | u128::from(suffix)).into());
+            return Some((Ipv6Addr::from(prefix | u128::from(suffix)).into(), None));
         }
-        let place = self.places.remove(&pod)?;
-        let eni = self.eni_mut(place.eni).expect("an interface with pods is never removed");
-        eni.change(place, |slot, mask| {
+        let at = self.places.iter().position(|(key, _)| *key == pod)?;
+        let (_, place) = self.places.swap_remove(at);
+        let eni = eni_mut(&mut self.enis, place.eni);
+        let eni = eni.expect("an interface with pods is never removed");
+        eni.change(place.address, &mut self.sums, |slot, mask| {
             slot.assigned &= !mask;
             slot.cooling |= mask;
         });
+        let subnet = eni.facts.subnet;
         self.cooling.push_back((now, place));
-        Some(place.address())
+        Some((place.address(), Some(subnet)))
     }
 
     /// The address of `pod`.
@@ -239,7 +280,11 @@ impl Pool {
         if let (Some(prefix), Some(suffix)) = (self.ipv6, self.ipv6_pods.get(&pod)) {
             return Some(Ipv6Addr::from(prefix | u128::from(*suffix)).into());
         }
-        self.places.get(&pod).map(|place| place.address())
+        self.place_of(pod).map(Place::address)
+    }
+
+    fn place_of(&self, pod: u64) -> Option<Place> {
+        self.places.iter().find(|(key, _)| *key == pod).map(|(_, place)| *place)
     }
 
     /// The daemon starts anew: it knows of no shortage.
@@ -251,13 +296,6 @@ impl Pool {
     #[must_use]
     pub const fn last_shortage(&self) -> Option<SimTime> {
         self.last_shortage
-    }
-
-    /// The subnet of the interface that serves `pod`; `None` under IPv6.
-    #[must_use]
-    pub fn subnet_of(&self, pod: u64) -> Option<u32> {
-        let place = self.places.get(&pod)?;
-        self.eni(place.eni).map(|eni| eni.facts.subnet)
     }
 
     /// When addresses or prefixes were last given back.
@@ -279,8 +317,9 @@ impl Pool {
                 break;
             }
             self.cooling.pop_front();
-            let eni = self.eni_mut(place.eni).expect("removed interfaces leave the cooling list");
-            eni.change(place, |slot, mask| {
+            let eni = eni_mut(&mut self.enis, place.eni);
+            let eni = eni.expect("removed interfaces leave the cooling list");
+            eni.change(place.address, &mut self.sums, |slot, mask| {
                 slot.cooling &= !mask;
                 slot.rested |= mask;
             });
@@ -296,14 +335,16 @@ impl Pool {
 
     /// Ranges were added to an interface; false when it is gone.
     pub fn filled(&mut self, id: EniId, ranges: &[Range]) -> bool {
-        let Some(eni) = self.eni_mut(id) else { return false };
+        let Some(eni) = eni_mut(&mut self.enis, id) else { return false };
         for range in ranges {
             let first = u32::from(range.first);
             debug_assert!(eni.slots.iter().all(|slot| slot.first != first), "a range comes once");
             let slot = Slot { first, prefix: range.prefix, assigned: 0, cooling: 0, rested: 0 };
             eni.slots.push(slot);
-            eni.tallies[usize::from(range.prefix)].slots += 1;
-            eni.tallies[usize::from(range.prefix)].free_slots += 1;
+            eni.tally(range.prefix, &mut self.sums, |tally| {
+                tally.slots += 1;
+                tally.free_slots += 1;
+            });
         }
         true
     }
@@ -313,10 +354,9 @@ impl Pool {
     pub fn free(&mut self, ranges: &[(EniId, Range)], now: SimTime) -> Vec<(EniId, Range)> {
         let mut dropped = Vec::new();
         for (id, range) in ranges {
-            let Some(eni) = self.eni_mut(*id) else { continue };
-            if eni.drop_range(*range) {
-                let first = u32::from(range.first);
-                self.cooling.retain(|(_, place)| place.eni != *id || place.first != first);
+            let Some(eni) = eni_mut(&mut self.enis, *id) else { continue };
+            if let Some(slot) = eni.drop_range(*range, &mut self.sums) {
+                self.cooling.retain(|(_, place)| place.eni != *id || !slot.holds(place.address));
                 dropped.push((*id, *range));
             }
         }
@@ -334,7 +374,13 @@ impl Pool {
             return None;
         }
         self.cooling.retain(|(_, place)| place.eni != id);
-        Some(self.enis.remove(index))
+        let eni = self.enis.remove(index);
+        if eni.facts.excluded {
+            self.excluded -= 1;
+        } else {
+            self.sums.iter_mut().zip(eni.tallies).for_each(|(sum, tally)| sum.take(tally));
+        }
+        Some(eni)
     }
 
     pub(super) fn views(&self, config: &CniConfig, now: SimTime) -> Vec<EniView> {
@@ -355,19 +401,29 @@ impl Pool {
     fn attach(&mut self, facts: NewEni, primary: bool, now: SimTime) -> EniId {
         let id = EniId(self.next_eni);
         self.next_eni += 1;
+        self.excluded += u32::from(facts.excluded);
         let tallies = [Tally::default(); 2];
         self.enis.push(Eni { id, facts, primary, attached_at: now, slots: Vec::new(), tallies });
         id
     }
+}
 
-    fn eni_mut(&mut self, id: EniId) -> Option<&mut Eni> {
-        self.enis.iter_mut().find(|eni| eni.id == id)
+fn eni_mut(enis: &mut [Eni], id: EniId) -> Option<&mut Eni> {
+    enis.iter_mut().find(|eni| eni.id == id)
+}
+
+impl Tally {
+    const fn take(&mut self, other: Self) {
+        self.slots -= other.slots;
+        self.assigned -= other.assigned;
+        self.cooling -= other.cooling;
+        self.free_slots -= other.free_slots;
     }
 }
 
 impl Place {
     fn address(self) -> IpAddr {
-        Ipv4Addr::from(self.first + u32::from(self.bit)).into()
+        Ipv4Addr::from(self.address).into()
     }
 }
 
@@ -414,45 +470,63 @@ impl Eni {
 
     /// Gives out the first usable address: of the first range that has one, a rested address
     /// before a fresh one. Other rested addresses of that range become fresh again.
-    fn give(&mut self, prefix: bool) -> Option<Place> {
-        let usable = |slot: &&Slot| {
+    fn give(&mut self, prefix: bool, sums: &mut [Tally; 2]) -> Option<Place> {
+        let usable = |slot: &Slot| {
             slot.prefix == prefix && slot.full() & !(slot.assigned | slot.cooling) != 0
         };
-        let slot = *self.slots.iter().find(usable)?;
+        let at = self.slots.iter().position(usable)?;
+        let slot = self.slots[at];
         let fresh = slot.full() & !(slot.assigned | slot.cooling);
         let from = if slot.rested == 0 { fresh } else { slot.rested };
-        let place = Place { eni: self.id, first: slot.first, bit: from.trailing_zeros() as u8 };
-        self.change(place, |slot, mask| {
-            slot.assigned |= mask;
+        let bit = from.trailing_zeros();
+        self.change_slot(at, sums, |slot| {
+            slot.assigned |= 1 << bit;
             slot.rested = 0;
         });
-        Some(place)
+        Some(Place { eni: self.id, address: slot.first + bit })
     }
 
-    /// Changes the slot at `place` and keeps the counts.
-    fn change(&mut self, place: Place, change: impl FnOnce(&mut Slot, u16)) {
-        let slot = self.slots.iter_mut().find(|slot| slot.first == place.first);
-        let slot = slot.expect("a dropped range leaves no address behind");
+    /// Changes the slot of an address and keeps the counts.
+    fn change(&mut self, address: u32, sums: &mut [Tally; 2], change: impl FnOnce(&mut Slot, u16)) {
+        let at = self.slots.iter().position(|slot| slot.holds(address));
+        let at = at.expect("a dropped range leaves no address behind");
+        let mask = 1 << (address - self.slots[at].first);
+        self.change_slot(at, sums, |slot| change(slot, mask));
+    }
+
+    fn change_slot(&mut self, at: usize, sums: &mut [Tally; 2], change: impl FnOnce(&mut Slot)) {
+        let slot = &mut self.slots[at];
         let before = *slot;
-        change(slot, 1 << place.bit);
-        let tally = &mut self.tallies[usize::from(slot.prefix)];
-        tally.assigned = tally.assigned + slot.assigned.count_ones() - before.assigned.count_ones();
-        tally.cooling = tally.cooling + slot.cooling.count_ones() - before.cooling.count_ones();
-        tally.free_slots =
-            tally.free_slots + u32::from(slot.assigned == 0) - u32::from(before.assigned == 0);
+        change(slot);
+        let (after, ones) = (*slot, |mask: u16| mask.count_ones());
+        self.tally(after.prefix, sums, |tally| {
+            tally.assigned = tally.assigned + ones(after.assigned) - ones(before.assigned);
+            tally.cooling = tally.cooling + ones(after.cooling) - ones(before.cooling);
+            tally.free_slots =
+                tally.free_slots + u32::from(after.assigned == 0) - u32::from(before.assigned == 0);
+        });
     }
 
-    fn drop_range(&mut self, range: Range) -> bool {
+    /// Changes its counts, and the pool's sums in which they are.
+    fn tally(&mut self, prefix: bool, sums: &mut [Tally; 2], change: impl Fn(&mut Tally)) {
+        change(&mut self.tallies[usize::from(prefix)]);
+        if !self.facts.excluded {
+            change(&mut sums[usize::from(prefix)]);
+        }
+    }
+
+    fn drop_range(&mut self, range: Range, sums: &mut [Tally; 2]) -> Option<Slot> {
         let first = u32::from(range.first);
         let unused =
             |slot: &Slot| slot.first == first && slot.prefix == range.prefix && slot.assigned == 0;
-        let Some(index) = self.slots.iter().position(unused) else { return false };
+        let index = self.slots.iter().position(unused)?;
         let slot = self.slots.remove(index);
-        let tally = &mut self.tallies[usize::from(slot.prefix)];
-        tally.slots -= 1;
-        tally.free_slots -= 1;
-        tally.cooling -= slot.cooling.count_ones();
-        true
+        self.tally(slot.prefix, sums, |tally| {
+            tally.slots -= 1;
+            tally.free_slots -= 1;
+            tally.cooling -= slot.cooling.count_ones();
+        });
+        Some(slot)
     }
 }
 

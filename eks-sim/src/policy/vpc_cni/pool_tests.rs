@@ -237,6 +237,15 @@ fn check_conservation(cluster: &Cluster, pods: &[(usize, u64, IpAddr)]) {
         let stats = pool.stats(cluster.config.prefix_delegation);
         let mine = pods.iter().filter(|(node, _, _)| *node == index).count() as i64;
         assert_eq!(stats.assigned, mine);
+        let serving = || pool.enis.iter().filter(|eni| !eni.facts.excluded);
+        for (which, sum) in pool.sums.iter().enumerate() {
+            let parts = |t: &Tally| [t.slots, t.assigned, t.cooling, t.free_slots];
+            let mut all = [0; 4];
+            for eni in serving() {
+                all.iter_mut().zip(parts(&eni.tallies[which])).for_each(|(a, b)| *a += b);
+            }
+            assert_eq!(parts(sum), all, "sums follow the interfaces");
+        }
         assert!(stats.assigned + stats.cooling <= stats.total);
         assert!(pool.enis().len() <= 3 && pool.enis().iter().all(|e| e.slots_used() <= 3));
     }

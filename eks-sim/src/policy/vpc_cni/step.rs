@@ -124,14 +124,12 @@ impl Pool {
         }
         let excluded = |eni: &Eni| eni.facts().excluded && eni.unused().next().is_some();
         let spare = |eni: &Eni| !eni.is_primary() && !eni.facts().trunk && eni.pods() == 0;
-        self.enis().iter().any(excluded)
+        let available = stats.available();
+        // The interfaces are looked at only if that decides.
+        let extra = |unused| should_remove_extra_enis(config, available, addresses, unused);
+        self.has_excluded() && self.enis().iter().any(excluded)
             || self.enis().len() > 1
-                && should_remove_extra_enis(
-                    config,
-                    stats.available(),
-                    addresses,
-                    self.enis().iter().any(spare),
-                )
+                && (extra(false) || extra(true) && self.enis().iter().any(spare))
     }
 
     /// Whether growth is refused at `now` because EC2 had no addresses a short while ago.
