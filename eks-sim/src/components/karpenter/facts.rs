@@ -54,6 +54,8 @@ pub(super) fn template_facts(model: &Model) -> Vec<TemplateFacts> {
 pub(super) struct PodFacts {
     /// Version of the node when this was read; none if it must be read anew.
     read: Option<u32>,
+    /// Pods that would need another place, those that no round understands too.
+    all: Vec<PodId>,
     /// Pods that would need another place.
     pub(super) pods: Vec<PodId>,
     /// The same, as a round sees them.
@@ -77,6 +79,7 @@ impl Karpenter {
             return;
         }
         let mut facts = core::mem::take(&mut self.claims[id].facts);
+        facts.all.clear();
         facts.pods.clear();
         facts.pending.clear();
         (facts.marked, facts.covered, facts.eviction_costs) = (false, false, 0.0);
@@ -90,6 +93,7 @@ impl Karpenter {
             facts.marked |= known.mark.is_some();
             facts.covered |= known.covered.is_some();
             settled &= !cx.model().templates[p.template].claims.iter().any(|c| c.zonal);
+            facts.all.push(pod);
             if let Some(pending) = self.pending_pod(pod, cx) {
                 facts.pods.push(pod);
                 facts.pending.push(pending);
@@ -111,7 +115,7 @@ impl Karpenter {
         cx: &Cx<'_>,
     ) -> (Option<Kept>, Option<Kept>) {
         let facts = &self.claims[id].facts;
-        let live = || facts.pods.iter().filter_map(|&p| Some((p, cx.api().pods.get(p)?)));
+        let live = || facts.all.iter().filter_map(|&p| Some((p, cx.api().pods.get(p)?)));
         let marked = if facts.marked {
             live().find(|(_, p)| {
                 let mark = self.templates[p.template.index()].mark.as_deref();
