@@ -8,6 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::address_space::PREFIX_SIZE;
 use super::config::CniConfig;
@@ -54,7 +55,7 @@ pub struct Eni {
     facts: NewEni,
     primary: bool,
     attached_at: SimTime,
-    slots: Vec<Slot>,
+    slots: SmallVec<[Slot; 14]>,
     /// Counts of plain addresses and of prefixes.
     tallies: [Tally; 2],
 }
@@ -101,25 +102,47 @@ struct Place {
 /// The addresses of one node and who has them.
 ///
 /// A cluster has thousands of pools, each touched now and then, so what counts is how much memory
-/// an operation touches: pods are a short list, and sums over the interfaces are kept.
+/// an operation touches, and that it need not follow pointers: pods are a short list, sums over the
+/// interfaces are kept, and what a small node has lies in the pool itself.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    enis: Vec<Eni>,
+    enis: SmallVec<[Eni; 2]>,
     next_eni: u32,
     /// Sums over interfaces that serve pods, of plain addresses and of prefixes.
     sums: [Tally; 2],
     /// Interfaces that serve none because their subnet is excluded.
     excluded: u32,
     /// Who has which address, in no order.
-    places: Vec<(u64, Place)>,
+    places: SmallVec<[(u64, Place); 8]>,
     /// Addresses given back, oldest first.
     cooling: VecDeque<(SimTime, Place)>,
     cooldown: Span,
-    ipv6: Option<u128>,
-    ipv6_given: u64,
-    ipv6_pods: FxHashMap<u64, u64>,
+    ipv6: Option<Box<Ipv6>>,
     pub(super) last_shrink: Option<SimTime>,
     pub(super) last_shortage: Option<SimTime>,
+}
+
+/// A /80 prefix and who has which of its addresses.
+#[derive(Clone, Debug)]
+struct Ipv6 {
+    prefix: u128,
+    given: u64,
+    /// Only looked up, never walked.
+    pods: FxHashMap<u64, u64>,
+}
+
+impl Ipv6 {
+    fn assign(&mut self, pod: u64) -> IpAddr {
+        let given = &mut self.given;
+        let suffix = *self.pods.entry(pod).or_insert_with(|| {
+            *given += 1;
+            *given
+        });
+        self.address(suffix)
+    }
+    fn address(&self, suffix: u64) -> IpAddr {
+        Ipv6Addr::from(self.prefix | u128::from(suffix)).into()
+    }
 }
 
 impl Pool {
@@ -127,16 +150,14 @@ impl Pool {
     #[must_use]
     pub fn new(config: &CniConfig, primary: NewEni, now: SimTime) -> Self {
         let mut pool = Self {
-            enis: Vec::new(),
+            enis: SmallVec::new(),
             next_eni: 0,
             sums: [Tally::default(); 2],
             excluded: 0,
-            places: Vec::new(),
+            places: SmallVec::new(),
             cooling: VecDeque::new(),
             cooldown: config.ip_cooldown,
             ipv6: None,
-            ipv6_given: 0,
-            ipv6_pods: FxHashMap::default(),
             last_shrink: None,
             last_shortage: None,
         };
@@ -147,7 +168,8 @@ impl Pool {
     /// The pool of a node in IPv6 mode: one /80 prefix, which no number of pods uses up.
     #[must_use]
     pub fn ipv6(config: &CniConfig, primary: NewEni, prefix: Ipv6Addr, now: SimTime) -> Self {
-        Self { ipv6: Some(u128::from(prefix)), ..Self::new(config, primary, now) }
+        let ipv6 = Ipv6 { prefix: u128::from(prefix), given: 0, pods: FxHashMap::default() };
+        Self { ipv6: Some(Box::new(ipv6)), ..Self::new(config, primary, now) }
     }
 
     /// Whether the node is in IPv6 mode, in which no pool loop runs.
@@ -199,7 +221,7 @@ impl Pool {
     /// Pods that have an address.
     #[must_use]
     pub fn pods(&self) -> usize {
-        self.places.len() + self.ipv6_pods.len()
+        self.places.len() + self.ipv6.as_ref().map_or(0, |v6| v6.pods.len())
     }
 
     /// Gives `pod` an address; the one it has, if it has one.
@@ -225,13 +247,8 @@ impl Pool {
         pod: u64,
         now: SimTime,
     ) -> Result<(IpAddr, Option<u32>), NoAddress> {
-        if let Some(prefix) = self.ipv6 {
-            let given = &mut self.ipv6_given;
-            let suffix = self.ipv6_pods.entry(pod).or_insert_with(|| {
-                *given += 1;
-                *given
-            });
-            return Ok((Ipv6Addr::from(prefix | u128::from(*suffix)).into(), None));
+        if let Some(v6) = &mut self.ipv6 {
+            return Ok((v6.assign(pod), None));
         }
         if let Some(place) = self.place_of(pod) {
             return Ok((place.address(), self.eni(place.eni).map(|eni| eni.facts.subnet)));
@@ -258,8 +275,9 @@ impl Pool {
 
     /// The same, with the subnet of the interface that served it; `None` under IPv6.
     pub fn release_in(&mut self, pod: u64, now: SimTime) -> Option<(IpAddr, Option<u32>)> {
-        if let (Some(prefix), Some(suffix)) = (self.ipv6, self.ipv6_pods.remove(&pod)) {
-            return Some((Ipv6Addr::from(prefix | u128::from(suffix)).into(), None));
+        if let Some(v6) = &mut self.ipv6 {
+            let suffix = v6.pods.remove(&pod)?;
+            return Some((v6.address(suffix), None));
         }
         let at = self.places.iter().position(|(key, _)| *key == pod)?;
         let (_, place) = self.places.swap_remove(at);
@@ -277,8 +295,8 @@ impl Pool {
     /// The address of `pod`.
     #[must_use]
     pub fn address(&self, pod: u64) -> Option<IpAddr> {
-        if let (Some(prefix), Some(suffix)) = (self.ipv6, self.ipv6_pods.get(&pod)) {
-            return Some(Ipv6Addr::from(prefix | u128::from(*suffix)).into());
+        if let Some(v6) = &self.ipv6 {
+            return v6.pods.get(&pod).map(|suffix| v6.address(*suffix));
         }
         self.place_of(pod).map(Place::address)
     }
@@ -403,7 +421,14 @@ impl Pool {
         self.next_eni += 1;
         self.excluded += u32::from(facts.excluded);
         let tallies = [Tally::default(); 2];
-        self.enis.push(Eni { id, facts, primary, attached_at: now, slots: Vec::new(), tallies });
+        self.enis.push(Eni {
+            id,
+            facts,
+            primary,
+            attached_at: now,
+            slots: SmallVec::new(),
+            tallies,
+        });
         id
     }
 }
